@@ -1,0 +1,170 @@
+//! The tool's answer (`--json`), as a program that relies on the documented fields reads it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// Version of the schema.
+    pub schema: String,
+    /// False if anything was lost or cut.
+    pub complete: bool,
+    /// What was measured when.
+    pub window: Window,
+    /// The machine.
+    pub host: Host,
+    /// Statements.
+    pub findings: Vec<Finding>,
+    /// NFS calls.
+    pub rpc: Vec<Rpc>,
+    /// Threads.
+    pub threads: Vec<Thread>,
+    /// Waits.
+    pub waits: Vec<Wait>,
+    /// Stall time by group of classes.
+    pub groups: BTreeMap<String, u64>,
+    /// What was lost.
+    pub losses: Vec<Loss>,
+}
+
+/// The time that was measured.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Window {
+    /// Start.
+    pub start_unix_ns: u64,
+    /// Length.
+    pub duration_ns: u64,
+}
+
+/// The machine that was measured.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub hostname: String,
+    /// Its kernel's release.
+    pub kernel: String,
+}
+
+/// A statement.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Finding {
+    /// Short stable name.
+    pub id: String,
+    /// What it states.
+    pub claim: String,
+}
+
+/// Calls of one operation on one mount over one transport.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rpc {
+    /// Mount point.
+    pub mount: Option<String>,
+    /// Operation.
+    pub op: String,
+    /// Calls done.
+    pub count: u64,
+    /// Calls that ended in an error.
+    pub errors: u64,
+    /// Calls transmitted more than once.
+    pub retransmitted: u64,
+    /// Calls open at the end.
+    pub in_flight: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Before the last transmit.
+    pub backlog_ns: Distribution,
+    /// Last transmit to reply seen.
+    pub rtt_ns: Distribution,
+    /// Reply seen to done.
+    pub tail_ns: Distribution,
+    /// The whole.
+    pub execute_ns: Distribution,
+}
+
+/// How long something took.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Distribution {
+    /// Number of values.
+    pub count: u64,
+    /// Their sum; the kernel's statistics are signed.
+    pub sum: i64,
+    /// Smallest.
+    pub min: Option<u64>,
+    /// Median.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 99th percentile.
+    pub p99: Option<u64>,
+    /// Largest.
+    pub max: Option<u64>,
+    /// HdrHistogram, V2 deflate, base64.
+    pub hdr: String,
+}
+
+/// A thread.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Thread {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// How long it was traced.
+    pub window_ns: u64,
+    /// Time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Time waiting for a CPU.
+    pub runnable_ns: u64,
+    /// Time blocked.
+    pub blocked_ns: u64,
+    /// Time blocked, by class of wait.
+    pub classes: BTreeMap<String, u64>,
+}
+
+/// Waits of one process in one class.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Wait {
+    /// Process id.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Class of wait.
+    pub class: String,
+    /// Group of the class.
+    pub group: String,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+}
+
+/// Something that was lost.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Loss {
+    /// Short stable name.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl Answer {
+    /// The thread of that id.
+    #[must_use]
+    pub fn thread(&self, tid: u32) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.tid == tid)
+    }
+}
+
+impl Thread {
+    /// Time blocked in any of these classes.
+    #[must_use]
+    pub fn blocked_in(&self, classes: &[&str]) -> u64 {
+        classes.iter().filter_map(|class| self.classes.get(*class)).sum()
+    }
+}

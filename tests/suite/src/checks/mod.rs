@@ -1,0 +1,77 @@
+//! Every check, by area: one file each.
+
+use crate::check::{Check, Stage};
+
+mod classes;
+pub mod doctor;
+mod filters;
+mod input;
+mod lifetime;
+mod nfs_calls;
+mod nfs_clients;
+mod nfs_faults;
+mod nfs_waits;
+mod recording;
+mod threads;
+
+/// Every check. Their order within a stage is the order in which a guest runs them.
+pub static ALL: &[Check] = &[
+    doctor::READABLE,
+    nfs_faults::ABSENT,
+    nfs_faults::LOADED_LATE,
+    input::MALFORMED,
+    input::UNKNOWN_TARGET,
+    input::UNWRITABLE,
+    input::NO_ROOT,
+    input::HELP,
+    recording::UNREADABLE,
+    recording::SAME_ANSWER,
+    recording::FULL_DISK,
+    lifetime::DURATION,
+    lifetime::COMMAND,
+    lifetime::SIGNALS,
+    lifetime::KILLED,
+    threads::SCHEDSTAT,
+    threads::CLOSED,
+    threads::OPEN_WAITS,
+    classes::KNOWN_WAITS,
+    classes::MEMORY_LOCK,
+    classes::INODE_LOCK,
+    filters::PROCESS,
+    filters::COMM,
+    filters::CGROUP,
+    filters::MIN_WAIT,
+    nfs_calls::AGREE_3,
+    nfs_calls::AGREE_4_0,
+    nfs_calls::AGREE_4_1,
+    nfs_calls::AGREE_4_2,
+    nfs_calls::HISTOGRAMS,
+    nfs_calls::ONE_MOUNT,
+    nfs_waits::VERSION_3,
+    nfs_waits::VERSION_4_2,
+    nfs_clients::DELAY,
+    nfs_faults::DEAD_SERVER,
+];
+
+/// Checks that run on this machine itself.
+pub fn native() -> impl Iterator<Item = &'static Check> {
+    ALL.iter().filter(|check| check.stage == Stage::Bare)
+}
+
+/// Checks that run on a kernel of the lab.
+pub fn on(_kernel: &str) -> impl Iterator<Item = &'static Check> {
+    ALL.iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<_> = ALL.iter().map(|check| check.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

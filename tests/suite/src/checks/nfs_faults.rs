@@ -1,0 +1,84 @@
+//! No NFS, NFS that comes late, and a server that goes away.
+
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    check::{Check, Outcome, Stage},
+    complaints::Complaints,
+    guards::NfsMount,
+    machine::Machine,
+    nfslat::{Trace, answer_of},
+    process::{PATIENCE, Process},
+};
+
+/// Where there is no NFS, the rest is measured, and the answer says what was not.
+pub(super) const ABSENT: Check = Check { name: "nfs::absence_is_said", stage: Stage::WithoutNfs, run: absent };
+
+/// A module that is loaded during the run was not there from its beginning, and the answer says so.
+pub(super) const LOADED_LATE: Check =
+    Check { name: "nfs::late_module_is_said", stage: Stage::WithoutNfs, run: loaded_late };
+
+/// A dead server holds up nobody, and what it owes is listed.
+pub(super) const DEAD_SERVER: Check = Check { name: "nfs::dead_server", stage: Stage::DeadServer, run: dead_server };
+
+/// How much later than asked a trace may end: what it takes to compute the answer on an emulated machine.
+const LATE: Duration = Duration::from_secs(5);
+
+fn absent(machine: &Machine) -> Result<Outcome> {
+    let mut complaints = Complaints::default();
+    let text = Trace::start_text(machine, ["--duration", "2"])?.finish(PATIENCE)?;
+    complaints.unless(text.code() == Some(0), || format!("it ended with {}: {}", text.status, text.stderr));
+    complaints.unless(text.stdout.contains("no NFS"), || format!("it is not said: {}", text.stdout));
+    let answer = Trace::start(machine, ["--duration", "2"])?.answer(PATIENCE)?;
+    complaints.unless(answer.rpc.is_empty(), || format!("calls: {:?}", answer.rpc));
+    complaints.unless(answer.threads.len() > 5, || format!("only {} threads", answer.threads.len()));
+    complaints.settle()
+}
+
+fn loaded_late(machine: &Machine) -> Result<Outcome> {
+    let trace = Trace::start_text(machine, ["--duration", "280"])?;
+    let status = Command::new("modprobe").args(["-a", "nfs", "nfsv4"]).status()?;
+    ensure!(status.success(), "loading the NFS client: {status}");
+    // The tool looks once a second.
+    thread::sleep(Duration::from_secs(3));
+    trace.process().send(libc::SIGINT)?;
+    let text = trace.finish(PATIENCE)?;
+    let mut complaints = Complaints::default();
+    let said = text.stdout.lines().any(|line| line.contains("sunrpc") && line.contains("loaded"));
+    complaints.unless(said, || format!("it is not said: {}", text.stdout));
+    // What came before is missing, or not: the tool cannot know, and must not call the data complete.
+    complaints.unless(matches!(text.code(), Some(0 | 3)), || format!("it ended with {}", text.status));
+    complaints.settle()
+}
+
+fn dead_server(machine: &Machine) -> Result<Outcome> {
+    let mounts = [NfsMount::of_version("3")?, NfsMount::of_version("4.2")?];
+    let trace = Trace::start(machine, ["--duration", "10"])?;
+    let begun = Instant::now();
+    let start = |mount: &NfsMount| {
+        Process::start(Command::new(&machine.workload).args(["nfs-mixed", "--duration", "300", "--dir", mount.path()]))
+    };
+    let workloads = [start(&mounts[0])?, start(&mounts[1])?];
+    thread::sleep(Duration::from_secs(3));
+    let status = Command::new("rpc.nfsd").arg("0").status()?;
+    ensure!(status.success(), "stopping the server: {status}");
+    let finished = trace.finish(PATIENCE)?;
+    let late = begun.elapsed().saturating_sub(Duration::from_secs(10));
+    drop(workloads);
+
+    let answer = answer_of(&finished)?;
+    let mut complaints = Complaints::default();
+    complaints.unless(late < LATE, || format!("the trace ended {late:?} late"));
+    for mount in &mounts {
+        let own = answer.rpc.iter().filter(|rpc| rpc.mount.as_deref() == Some(mount.path()));
+        let open: u64 = own.map(|rpc| rpc.in_flight).sum();
+        complaints.unless(open > 0, || format!("{}: no call is said to be outstanding", mount.path()));
+    }
+    complaints.settle()
+}

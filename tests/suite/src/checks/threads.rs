@@ -1,0 +1,120 @@
+//! Time of threads by state, against the scheduler's own statistics and against the clock.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use nfslat_workload::schedstat::SchedStat;
+
+use crate::{
+    answer::{Answer, Thread},
+    check::{Check, Outcome, Stage},
+    complaints::Complaints,
+    machine::Machine,
+    nfslat::Trace,
+    workload::Gated,
+};
+
+/// Time on a CPU and waiting for one is what the scheduler counted, thread by thread.
+pub(super) const SCHEDSTAT: Check =
+    Check { name: "threads::cpu_times_agree_with_schedstat", stage: Stage::Bare, run: schedstat };
+
+/// The states of a thread add up to the time it was traced.
+pub(super) const CLOSED: Check = Check { name: "threads::states_add_up", stage: Stage::Bare, run: closed };
+
+/// A wait that began before the window and ends after it is as long as the window.
+pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", stage: Stage::Bare, run: open_waits };
+
+/// What the statistics may differ: 1%, or 2 ms.
+const SHARE: f64 = 0.01;
+const SLACK_NS: u64 = 2_000_000;
+
+/// What a sum of states may differ from the time: 0.1%.
+const CLOSED_SHARE: f64 = 0.001;
+
+fn schedstat(machine: &Machine) -> Result<Outcome> {
+    let workload = ["busy", "compete", "sleep", "--threads", "3", "--duration", "4", "--step-ms", "5"];
+    let mut workload = Gated::start(machine, &workload)?;
+    let before = workload.statistics()?;
+    let trace = Trace::start(machine, ["-p", &workload.pid().to_string(), "--duration", "120"])?;
+    workload.work()?;
+    rest();
+    let answer = trace.stop()?;
+    let after = workload.statistics()?;
+    workload.end()?;
+
+    let mut complaints = Complaints::default();
+    for ((tid, before), (_, after)) in before.iter().zip(&after) {
+        compare(&mut complaints, &answer, *tid, *before, *after);
+    }
+    complaints.settle()
+}
+
+fn compare(complaints: &mut Complaints, answer: &Answer, tid: u32, before: SchedStat, after: SchedStat) {
+    let Some(thread) = answer.thread(tid) else {
+        complaints.unless(false, || format!("thread {tid} is missing from the answer"));
+        return;
+    };
+    let (on_cpu, run_delay) = (after.on_cpu_ns - before.on_cpu_ns, after.run_delay_ns - before.run_delay_ns);
+    let name = &thread.comm;
+    complaints.unless_near(format!("{name} on CPU"), thread.on_cpu_ns, on_cpu, SHARE, SLACK_NS);
+    complaints.unless_near(format!("{name} runnable"), thread.runnable_ns, run_delay, SHARE, SLACK_NS);
+}
+
+/// Long enough for threads that are done to have gone to sleep.
+fn rest() {
+    thread::sleep(Duration::from_millis(200));
+}
+
+fn closed(machine: &Machine) -> Result<Outcome> {
+    let mut workload =
+        Gated::start(machine, &["busy", "compete", "pipe", "child", "--duration", "2", "--step-ms", "5"])?;
+    // Of the whole machine: every kind of thread, and some that live through it without a move.
+    let trace = Trace::start(machine, ["--duration", "120"])?;
+    let truth = workload.work()?;
+    rest();
+    let answer = trace.stop()?;
+    workload.end()?;
+
+    let mut complaints = Complaints::default();
+    for thread in &answer.threads {
+        adds_up(&mut complaints, thread);
+    }
+    for truth in &truth.threads {
+        let window = answer.thread(truth.tid).map_or(0, |thread| thread.window_ns);
+        complaints.unless_near(format!("{} window", truth.comm), window, answer.window.duration_ns, CLOSED_SHARE, 0);
+    }
+    complaints.settle()
+}
+
+fn adds_up(complaints: &mut Complaints, thread: &Thread) {
+    let name = format!("{} {}", thread.comm, thread.tid);
+    let states = thread.on_cpu_ns + thread.runnable_ns + thread.blocked_ns;
+    complaints.unless_near(format!("{name} states"), states, thread.window_ns, CLOSED_SHARE, 0);
+    let classes = thread.classes.values().sum();
+    complaints.unless_near(format!("{name} classes"), classes, thread.blocked_ns, CLOSED_SHARE, 0);
+}
+
+fn open_waits(machine: &Machine) -> Result<Outcome> {
+    let mut complaints = Complaints::default();
+    for filtered in [true, false] {
+        let sleeper = crate::process::Process::start(std::process::Command::new(&machine.workload).args([
+            "sleep",
+            "--count",
+            "1",
+            "--step-ms",
+            "600000",
+        ]))?;
+        rest();
+        let pid = sleeper.pid().to_string();
+        let filter = if filtered { vec!["-p", &pid] } else { Vec::new() };
+        let answer = Trace::start(machine, [vec!["--duration", "120"], filter].concat())?;
+        rest();
+        let answer = answer.stop()?;
+        let thread = answer.threads.iter().find(|thread| thread.pid == sleeper.pid() && thread.comm == "w-sleep");
+        let (slept, blocked) = thread.map_or((0, 0), |thread| (thread.blocked_in(&["sleep"]), thread.blocked_ns));
+        let window = answer.window.duration_ns;
+        complaints.unless_near(format!("sleep, filtered: {filtered}"), slept, window, CLOSED_SHARE, 0);
+        complaints.unless_near(format!("blocked, filtered: {filtered}"), blocked, window, CLOSED_SHARE, 0);
+    }
+    complaints.settle()
+}

@@ -1,0 +1,131 @@
+//! Things a check sets up on the machine, taken down again when they are dropped.
+
+use std::{
+    ffi::{CString, OsStr},
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A file system in memory.
+#[derive(Debug)]
+pub struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// A file system of `bytes`, rounded up to whole pages.
+    pub fn of_size(bytes: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let c_string = |text: &OsStr| CString::new(text.as_bytes());
+        let (target, kind) = (c_string(folder.path().as_os_str())?, c_string(OsStr::new("tmpfs"))?);
+        let options = CString::new(format!("size={bytes}"))?;
+        // SAFETY: all three are strings that outlive the call.
+        let result = unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error()).context("mounting a file system in memory");
+        }
+        Ok(Self { folder })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        unmount(self.path());
+    }
+}
+
+/// An NFS mount of this machine's own server.
+#[derive(Debug)]
+pub struct NfsMount {
+    folder: tempfile::TempDir,
+}
+
+impl NfsMount {
+    /// Mounts the export with a version of the protocol.
+    pub fn of_version(version: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (source, options) = match version {
+            "3" => ("127.0.0.1:/export", "vers=3,proto=tcp,nolock,mountproto=tcp".to_owned()),
+            _ => ("127.0.0.1:/", format!("vers={version},proto=tcp")),
+        };
+        let output = Command::new("mount")
+            .args(["-t", "nfs", "-o", &options, source])
+            .arg(folder.path())
+            .output()
+            .context("starting mount")?;
+        if !output.status.success() {
+            bail!("mounting with {options}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(Self { folder })
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.folder.path().to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for NfsMount {
+    fn drop(&mut self) {
+        unmount(self.folder.path());
+    }
+}
+
+fn unmount(path: &Path) {
+    if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+        // SAFETY: the string outlives the call. Lazily: a dead server must not hold up the check.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// A control group of its own.
+#[derive(Debug)]
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// An empty group in the version 2 hierarchy; `None` if the machine has none.
+    pub fn new() -> Result<Option<Self>> {
+        let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
+        let Some(root) = mounts.lines().find_map(hierarchy) else {
+            return Ok(None);
+        };
+        let path = Path::new(root).join(format!("nfslat-test-{}", process::id()));
+        fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Some(Self(path)))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Moves a process into it.
+    pub fn take(&self, pid: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("moving a process into a control group")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Its processes have ended; an empty group that stays behind does no harm.
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+fn hierarchy(mount: &str) -> Option<&str> {
+    let mut fields = mount.split(' ');
+    let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+    (kind == "cgroup2").then_some(path)
+}

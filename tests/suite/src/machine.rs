@@ -1,0 +1,74 @@
+//! The machine a check runs on: where the programs are and what it may do.
+
+use std::{
+    env, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// Where the programs under test are, and a folder to work in.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// The `nfslat` program.
+    pub nfslat: PathBuf,
+    /// The `nfslat-workload` program.
+    pub workload: PathBuf,
+    /// A folder on a local disk.
+    pub disk: PathBuf,
+    /// Folder for what a check leaves for the table of kernels.
+    pub results: PathBuf,
+}
+
+impl Machine {
+    /// This machine, with programs from `NFSLAT_BIN` and `NFSLAT_WORKLOAD_BIN`, else from the
+    /// release build beside this program.
+    pub fn here() -> Result<Self> {
+        let target = target_folder()?;
+        let program = |variable: &str, name: &str| {
+            env::var_os(variable).map_or_else(|| target.join("release").join(name), PathBuf::from)
+        };
+        let results = env::var_os("NFSLAT_SUITE_RESULTS").map_or_else(|| target.join("suite"), PathBuf::from);
+        fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
+        Ok(Self {
+            results,
+            nfslat: program("NFSLAT_BIN", "nfslat"),
+            workload: program("NFSLAT_WORKLOAD_BIN", "nfslat-workload"),
+            disk: env::var_os("NFSLAT_DISK").map_or(target, PathBuf::from),
+        })
+    }
+
+    /// Why a check that measures cannot run here; `None` if it can.
+    #[must_use]
+    pub fn cannot_measure(&self) -> Option<String> {
+        if let Some(program) = [&self.nfslat, &self.workload].into_iter().find(|program| !program.is_file()) {
+            return Some(format!("{} is not there: build it first (`cargo xtask test` does)", program.display()));
+        }
+        (!is_root()).then(|| "needs root: it measures with eBPF".to_owned())
+    }
+
+    /// A folder below [`Machine::disk`] that is removed when dropped.
+    pub fn folder_on_disk(&self) -> Result<tempfile::TempDir> {
+        tempfile::tempdir_in(&self.disk).with_context(|| format!("making a folder in {}", self.disk.display()))
+    }
+}
+
+/// The build's target folder, from this program's own place in it.
+pub fn target_folder() -> Result<PathBuf> {
+    let program = env::current_exe().context("finding this program")?;
+    // target/PROFILE/deps/PROGRAM
+    Ok(program.ancestors().nth(3).unwrap_or(Path::new("/")).to_owned())
+}
+
+/// Whether this process is root's.
+#[must_use]
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// The kernel's release.
+pub fn kernel_release() -> Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
+    Ok(release.trim().to_owned())
+}

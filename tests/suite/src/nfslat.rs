@@ -1,0 +1,86 @@
+//! Runs the tool under test.
+
+use std::{ffi::OsStr, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    answer::Answer,
+    machine::Machine,
+    process::{Finished, PATIENCE, Process},
+};
+
+/// What it prints on standard error once it measures.
+const TRACING: &str = "nfslat: tracing ";
+
+/// A trace that is measuring.
+#[derive(Debug)]
+pub struct Trace(Process);
+
+impl Trace {
+    /// Starts `nfslat trace --json ARGUMENTS` and returns when it measures.
+    pub fn start<S: AsRef<OsStr>>(machine: &Machine, arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+        let process = Process::start(Command::new(&machine.nfslat).args(["trace", "--json"]).args(arguments))?;
+        process.wait_for(TRACING)?;
+        Ok(Self(process))
+    }
+
+    /// Starts `nfslat trace` with text output and returns when it measures.
+    pub fn start_text<S: AsRef<OsStr>>(machine: &Machine, arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+        let process = Process::start(Command::new(&machine.nfslat).arg("trace").args(arguments))?;
+        process.wait_for(TRACING)?;
+        Ok(Self(process))
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.0
+    }
+
+    /// Ends the measurement now, as Ctrl-C does, and returns the answer.
+    pub fn stop(self) -> Result<Answer> {
+        self.0.send(libc::SIGINT)?;
+        self.answer(PATIENCE)
+    }
+
+    /// Waits for the end, at most `limit`.
+    pub fn finish(self, limit: Duration) -> Result<Finished> {
+        self.0.finish(limit)
+    }
+
+    /// Waits for the end, at most `limit`, and returns the answer.
+    pub fn answer(self, limit: Duration) -> Result<Answer> {
+        answer_of(&self.finish(limit)?)
+    }
+}
+
+/// The answer of a finished trace that must have gone well.
+pub fn answer_of(finished: &Finished) -> Result<Answer> {
+    if finished.code() != Some(0) {
+        bail!("nfslat ended with {} and said:\n{}", finished.status, finished.stderr);
+    }
+    let answer: Answer = serde_json::from_str(&finished.stdout)
+        .with_context(|| format!("nfslat printed no answer, but:\n{}", finished.stdout))?;
+    ensure!(answer.schema == "nfslat/1", "the schema is called {}", answer.schema);
+    ensure!(answer.complete && answer.losses.is_empty(), "data was lost: {:?}", answer.losses);
+    Ok(answer)
+}
+
+/// Traces while `nfslat-workload ARGUMENTS` runs.
+pub fn trace_workload(machine: &Machine, options: &[&str], workload: &[&str]) -> Result<(Answer, Finished)> {
+    let mut command = Command::new(&machine.nfslat);
+    command
+        .args(["trace", "--json", "--duration", "300"])
+        .args(options)
+        .arg("--")
+        .arg(&machine.workload)
+        .args(workload);
+    let finished = Process::start(&mut command)?.finish(Duration::from_secs(300) + PATIENCE)?;
+    Ok((answer_of(&finished)?, finished))
+}
+
+/// Runs `nfslat ARGUMENTS` to its end.
+pub fn run<S: AsRef<OsStr>>(machine: &Machine, arguments: impl IntoIterator<Item = S>) -> Result<Finished> {
+    Process::start(Command::new(&machine.nfslat).args(arguments))?.finish(PATIENCE)
+}

@@ -1,0 +1,72 @@
+//! Everything the kernel side can fail to count, as numbered counters.
+//!
+//! The counters live in a per-CPU array; user space adds them up, prints them and keeps them in
+//! the recording. A measurement with a non-zero counter is incomplete and is called so.
+
+macro_rules! losses {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $meaning:literal;)*) => {
+        /// A way to lose data on the kernel side.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum LossKind { $($(#[$doc])* $variant),* }
+
+        impl LossKind {
+            /// Every kind, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Short name, stable in recordings and in JSON.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What one count means for the reader of the result.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
+        }
+    };
+}
+
+losses! {
+    /// The thread table is full.
+    ThreadTableFull = "thread-table-full",
+        "scheduler events of threads that found no room in the thread table: their time is missing";
+    /// The wait table is full.
+    WaitTableFull = "wait-table-full",
+        "waits that found no room in the wait table: their time is in the thread's total, but in no class";
+    /// The wait histogram is full.
+    WaitHistogramFull = "wait-histogram-full",
+        "waits missing from the percentiles of a class; sums and maxima are not affected";
+    /// The stack table is full.
+    StackTableFull = "stack-table-full",
+        "stacks that found no room: their waits are counted, with class unknown";
+    /// The kernel gave no stack for a wait.
+    StackWalkFailed = "stack-walk-failed",
+        "waits whose kernel stack could not be walked: counted, with class unknown";
+    /// A stack deeper than we keep.
+    StackTruncated = "stack-truncated",
+        "stacks deeper than the limit: the outermost frames are cut off";
+    /// The RPC series table is full.
+    RpcSeriesFull = "rpc-series-full",
+        "calls of a new operation, mount or transport that found no room: not counted at all";
+    /// The RPC histogram is full.
+    RpcHistogramFull = "rpc-histogram-full",
+        "calls missing from the latency percentiles; counts and sums are not affected";
+    /// The table of calls in flight is full.
+    InFlightFull = "in-flight-full",
+        "calls that could not be followed while outstanding; if still open at the end they are not listed";
+    /// Reading a kernel structure failed.
+    KernelReadFailed = "kernel-read-failed",
+        "kernel structures that could not be read: the call is not counted";
+    /// A new client found no room in the client table.
+    ClientTableFull = "client-table-full",
+        "RPC clients whose mount could not be noted: their calls are shown without a mount point";
+    /// A thread was switched in although it was last seen on a CPU or dead.
+    StateMismatch = "state-mismatch",
+        "scheduler events that did not fit the state last seen of a thread: one was missed before it";
+}
+
+/// Number of loss counters.
+pub const LOSS_KINDS: usize = LossKind::ALL.len();

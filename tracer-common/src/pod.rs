@@ -1,0 +1,32 @@
+//! On the user side: the promise to aya that these types are plain data.
+
+use aya::Pod;
+
+use crate::{
+    config::{Control, RpcOffsets},
+    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
+    sched::{KernelStack, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+};
+
+macro_rules! plain_data {
+    ($($type:ty),* $(,)?) => {
+        // SAFETY: `repr(C)`, `Copy`, integers only, and no padding: their sizes are asserted.
+        $(unsafe impl Pod for $type {})*
+    };
+}
+
+plain_data!(
+    ClientInfo,
+    Control,
+    InFlightCall,
+    KernelStack,
+    RpcBucketKey,
+    RpcKey,
+    RpcOffsets,
+    RpcStats,
+    ThreadKey,
+    ThreadState,
+    WaitBucketKey,
+    WaitKey,
+    WaitSum,
+);

@@ -1,0 +1,125 @@
+//! Remote procedure calls of the kernel's NFS client.
+
+/// Longest procedure name kept, with its terminating 0 ("LAYOUTSTATS", "RECLAIM_COMPLETE").
+pub const OP_NAME_LEN: usize = 24;
+
+/// Calls are summed by operation, client (which leads to the mount) and transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcKey {
+    /// `rpc_clnt.cl_clid`: number of the RPC client, unique in the running system.
+    pub client_id: u32,
+    /// `rpc_xprt.id` of the transport that carried the call; [`NO_XPRT`] where the kernel has none.
+    pub xprt_id: u32,
+    /// RPC program number, 100003 for NFS.
+    pub program: u32,
+    /// Program version: 3 or 4 for NFS.
+    pub version: u16,
+    /// `rpc_procinfo.p_statidx`: index of the operation in mountstats.
+    pub op: u16,
+}
+const _: () = assert!(size_of::<RpcKey>() == 16);
+
+/// Stands for a transport that is not known.
+pub const NO_XPRT: u32 = u32::MAX;
+
+/// The parts of a call's time, in the order of [`RpcStats::parts`].
+pub mod part {
+    /// Before the last transmit.
+    pub const BACKLOG: usize = 0;
+    /// Last transmit to reply seen.
+    pub const RTT: usize = 1;
+    /// Reply seen to done.
+    pub const TAIL: usize = 2;
+    /// The whole.
+    pub const EXECUTE: usize = 3;
+    /// Number of parts.
+    pub const COUNT: usize = 4;
+}
+
+/// Sum and extremes of one part, kept per CPU. ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PartSum {
+    /// Signed sum as the kernel sums it, negative values included.
+    pub sum_ns: i64,
+    /// Smallest, after clamping negatives to 0.
+    pub min_ns: u64,
+    /// Largest.
+    pub max_ns: u64,
+    /// Values that were negative and went to the histogram as 0.
+    pub negative: u64,
+}
+
+/// Sums of one [`RpcKey`] on one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RpcStats {
+    /// Calls done (attempts, as the kernel counts them).
+    pub count: u64,
+    /// Calls that ended with a negative status.
+    pub errors: u64,
+    /// Calls that were transmitted more than once.
+    pub retransmitted: u64,
+    /// Transmissions.
+    pub transmissions: u64,
+    /// Major timeouts.
+    pub timeouts: u64,
+    /// Calls that ended without ever being transmitted; only `execute` counts them.
+    pub unsent: u64,
+    /// Bytes sent, RPC headers included.
+    pub bytes_sent: u64,
+    /// Bytes received, RPC headers included.
+    pub bytes_received: u64,
+    /// By [`part`].
+    pub parts: [PartSum; part::COUNT],
+    /// Procedure name, 0-terminated.
+    pub name: [u8; OP_NAME_LEN],
+}
+const _: () = assert!(size_of::<RpcStats>() == 64 + 32 * part::COUNT + OP_NAME_LEN);
+
+/// One bucket of the latency histogram of a series; the value is a `u64` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct RpcBucketKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// One of [`part`].
+    pub part: u16,
+    /// [`crate::buckets::bucket_of`].
+    pub bucket: u16,
+}
+const _: () = assert!(size_of::<RpcBucketKey>() == 20);
+
+/// A call that has begun and not ended; its key is the address of the `rpc_task`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct InFlightCall {
+    /// What it is; the transport may not be chosen yet.
+    pub rpc: RpcKey,
+    /// When it began (CLOCK_MONOTONIC).
+    pub begin_ns: u64,
+    /// Process that made it.
+    pub tgid: u32,
+    /// Thread that made it.
+    pub tid: u32,
+    /// Its name.
+    pub comm: [u8; 16],
+    /// Procedure name, 0-terminated.
+    pub name: [u8; OP_NAME_LEN],
+    /// RPC wait queue on which it last went to sleep, 0-terminated.
+    pub queue: [u8; OP_NAME_LEN],
+}
+const _: () = assert!(size_of::<InFlightCall>() == 96);
+
+/// What is known of an RPC client; its key is the client id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ClientInfo {
+    /// Id of the client it was cloned from; its own id if none. Calls about server state
+    /// (leases, sessions) use the parent, which several mounts may share.
+    pub parent_id: u32,
+    /// Device number of the mount as the kernel keeps it (`super_block.s_dev`); 0: not seen.
+    pub s_dev: u32,
+}
+const _: () = assert!(size_of::<ClientInfo>() == 8);

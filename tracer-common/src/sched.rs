@@ -1,0 +1,135 @@
+//! Threads, their states and their waits.
+
+/// Deepest kernel stack kept. NFS over ext4 over device mapper stays below 50.
+pub const STACK_DEPTH: usize = 64;
+
+/// Histogram resolution of waits: every 2^2-th bucket, so a percentile is within 3.2%.
+/// Waits are many and differ by stack; RPC latencies keep the full resolution.
+pub const WAIT_COARSE: u32 = 2;
+
+/// A thread, safe against reuse of its id: thread id and the low bits of its start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct ThreadKey {
+    /// Thread id (`task_struct.pid`).
+    pub tid: u32,
+    /// `task_struct.start_time >> 20`, about milliseconds since boot.
+    pub start_ms: u32,
+}
+const _: () = assert!(size_of::<ThreadKey>() == 8);
+
+/// What a thread is doing. A thread is in exactly one of these states; they index
+/// [`ThreadState::time_ns`](super::ThreadState::time_ns).
+pub mod state {
+    /// Running on a CPU.
+    pub const ON_CPU: u32 = 0;
+    /// Waiting for a CPU: woken, preempted or newly made.
+    pub const RUNNABLE: u32 = 1;
+    /// Asleep, waiting for something other than a CPU.
+    pub const BLOCKED: u32 = 2;
+    /// Gone.
+    pub const DEAD: u32 = 3;
+    /// Number of states.
+    pub const COUNT: usize = 4;
+}
+
+/// What is known of a wait besides its stack.
+pub mod wait_flags {
+    /// Slept uninterruptibly (D).
+    pub const UNINTERRUPTIBLE: u32 = 1;
+    /// The kernel accounted it as iowait; feeds PSI io.
+    pub const IOWAIT: u32 = 1 << 1;
+    /// The kernel accounted it as a memory stall; feeds PSI memory.
+    pub const MEMSTALL: u32 = 1 << 2;
+    /// Had begun before the window; only the part inside is counted.
+    pub const OPEN_AT_START: u32 = 1 << 3;
+    /// Had not ended when the window closed; only the part inside is counted.
+    pub const OPEN_AT_END: u32 = 1 << 4;
+    /// A kernel thread's wait.
+    pub const KERNEL_THREAD: u32 = 1 << 5;
+}
+
+/// Time of one thread, since tracing of it began. Sums are in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadState {
+    /// Process id (`task_struct.tgid`).
+    pub tgid: u32,
+    /// One of [`mod@state`].
+    pub state: u32,
+    /// When the thread entered its state (CLOCK_MONOTONIC).
+    pub since_ns: u64,
+    /// When tracing of this thread began: start of the window, or its birth.
+    pub first_ns: u64,
+    /// Length of the wait that ended and whose stack is taken when the thread runs again; 0: none.
+    pub pending_wait_ns: u64,
+    /// [`wait_flags`] of the present or pending wait.
+    pub wait_flags: u32,
+    /// 1 for a kernel thread.
+    pub kernel_thread: u32,
+    /// Time in each state that has been left, by [`mod@state`]. Blocked time includes short waits.
+    pub time_ns: [u64; state::COUNT],
+    /// The part of the blocked time in waits shorter than the threshold: no stack was taken.
+    pub short_ns: u64,
+    /// Number of those short waits.
+    pub short_count: u64,
+    /// Number of waits, short ones included.
+    pub wait_count: u64,
+    /// Number of times the thread got a CPU.
+    pub run_count: u64,
+    /// `task_struct.comm`: a name set by the program, proof of nothing.
+    pub comm: [u8; 16],
+}
+const _: () = assert!(size_of::<ThreadState>() == 120);
+
+/// Waits are summed by thread, kernel stack and flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct WaitKey {
+    /// Who waited.
+    pub thread: ThreadKey,
+    /// Hash of the kernel stack (key of the stack table); 0: no stack.
+    pub stack: u64,
+    /// [`wait_flags`].
+    pub flags: u32,
+    /// Process id of the thread.
+    pub tgid: u32,
+}
+const _: () = assert!(size_of::<WaitKey>() == 24);
+
+/// Sum over the waits of one [`WaitKey`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct WaitSum {
+    /// Number of waits.
+    pub count: u64,
+    /// Sum of their lengths.
+    pub total_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+}
+const _: () = assert!(size_of::<WaitSum>() == 24);
+
+/// One bucket of the wait histogram of a process and stack; the value is a `u64` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct WaitBucketKey {
+    /// Hash of the kernel stack; 0: no stack.
+    pub stack: u64,
+    /// Process id.
+    pub tgid: u32,
+    /// [`wait_flags`], which fit.
+    pub flags: u16,
+    /// [`crate::buckets::coarse_bucket_of`] with [`WAIT_COARSE`].
+    pub bucket: u16,
+}
+const _: () = assert!(size_of::<WaitBucketKey>() == 16);
+
+/// A kernel stack, innermost frame first. Unused frames are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct KernelStack {
+    /// Return addresses.
+    pub frames: [u64; STACK_DEPTH],
+}
+const _: () = assert!(size_of::<KernelStack>() == 8 * STACK_DEPTH);

@@ -1,0 +1,70 @@
+//! Every map of the kernel side. All are preallocated, so memory is bounded and known before the
+//! run; user space sets the sizes (`capture::session`) and prints them.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+};
+use nfslat_common::{
+    config::{Control, RpcOffsets},
+    loss::LOSS_KINDS,
+    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
+    sched::{KernelStack, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+};
+
+/// The window.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Losses by kind.
+#[map]
+pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_KINDS as u32, 0);
+
+/// State and sums of every traced thread.
+#[map]
+pub(crate) static THREADS: HashMap<ThreadKey, ThreadState> = HashMap::with_max_entries(1, 0);
+
+/// Processes of the traced command: it and its descendants.
+#[map]
+pub(crate) static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
+
+/// Waits summed by thread, stack and flags.
+#[map]
+pub(crate) static WAITS: HashMap<WaitKey, WaitSum> = HashMap::with_max_entries(1, 0);
+
+/// Wait histograms by process, stack and flags: one entry for each bucket in use.
+#[map]
+pub(crate) static WAIT_BUCKETS: HashMap<WaitBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Distinct kernel stacks by their hash.
+#[map]
+pub(crate) static STACKS: HashMap<u64, KernelStack> = HashMap::with_max_entries(1, 0);
+
+/// Where a stack is walked to before it is hashed; see `probes::waits` for the two entries.
+#[map]
+pub(crate) static SCRATCH_STACK: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(2, 0);
+
+/// Offsets of the NFS client's structures.
+#[map]
+pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0);
+
+/// Calls summed by operation, client and transport.
+#[map]
+pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> =
+    PerCpuHashMap::with_max_entries(1, 0);
+
+/// Latency histograms: one entry for each bucket in use.
+#[map]
+pub(crate) static RPC_BUCKETS: HashMap<RpcBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Calls that have begun and not ended, by address of their `rpc_task`.
+#[map]
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlightCall> = HashMap::with_max_entries(1, 0);
+
+/// RPC clients by id.
+#[map]
+pub(crate) static CLIENTS: HashMap<u32, ClientInfo> = HashMap::with_max_entries(4_096, 0);
+
+/// Superblocks whose client is known, by address: the value is the client's address.
+#[map]
+pub(crate) static KNOWN_SUPERBLOCKS: HashMap<u64, u64> = HashMap::with_max_entries(4_096, 0);

@@ -1,0 +1,8 @@
+//! One file per area of the kernel.
+
+mod clients;
+mod rpc;
+mod sched;
+mod snapshot;
+mod threads;
+mod waits;

@@ -1,0 +1,249 @@
+//! Remote procedure calls: `sunrpc:rpc_stats_latency`, `rpc_task_begin`, `rpc_task_sleep`,
+//! `rpc_task_end`.
+//!
+//! Raw tracepoints, because sunrpc is a module: they resolve its hooks by name and hand over the
+//! arguments in nanoseconds (the formatted record has microseconds). `rpc_stats_latency` fires
+//! once per attempt from `rpc_count_iostats_metrics` (`net/sunrpc/stats.c`, 5.10 to 7.x), where
+//! `/proc/self/mountstats` is counted too, so the two must agree exactly.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        generated::bpf_probe_read_kernel_str,
+    },
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use nfslat_common::{
+    buckets,
+    config::RpcOffsets,
+    loss::LossKind,
+    rpc::{
+        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part,
+    },
+};
+
+use crate::{
+    atomic,
+    kernel::read_at,
+    loss,
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS},
+    probes::clients,
+    window,
+};
+
+/// The offsets, once user space has filled them in.
+#[inline(always)]
+pub(super) fn offsets() -> Option<&'static RpcOffsets> {
+    RPC_OFFSETS.get(0).filter(|offsets| offsets.ready != 0)
+}
+
+/// A call is done: adds its times to its series.
+#[raw_tracepoint(tracepoint = "rpc_stats_latency")]
+pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+    if at.closed {
+        return 0;
+    }
+    let task: *const u8 = ctx.arg(0);
+    let (backlog_ns, rtt_ns, execute_ns): (i64, i64, i64) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    if count_call(&ctx, task, [backlog_ns, rtt_ns, execute_ns], offsets).is_none() {
+        loss::count_and_log(&ctx, LossKind::KernelReadFailed);
+    }
+    0
+}
+
+#[inline(always)]
+fn count_call(
+    ctx: &RawTracePointContext,
+    task: *const u8,
+    [backlog_ns, rtt_ns, execute_ns]: [i64; 3],
+    offsets: &RpcOffsets,
+) -> Option<()> {
+    let rqst: *const u8 = read_at(task, offsets.task_rqst)?;
+    let procedure: *const u8 = read_at(task, offsets.task_proc)?;
+    let mut key = key_of(task, procedure, offsets)?;
+    key.xprt_id = xprt_of(rqst, offsets);
+    let status: i32 = read_at(task, offsets.task_status)?;
+    let transmitted: i64 = read_at(rqst, offsets.rqst_xtime)?;
+    let transmissions: u32 = read_at(rqst, offsets.rqst_ntrans)?;
+    let bytes_sent: u32 = read_at(rqst, offsets.rqst_bytes_sent)?;
+    let bytes_received: u32 = read_at(rqst, offsets.rqst_bytes_received)?;
+    let timeouts: u16 = read_at(task, offsets.task_timeouts).unwrap_or(0);
+
+    if RPC_STATS.get_ptr_mut(key).is_none() {
+        add_series(key, procedure, offsets);
+    }
+    let Some(stats) = RPC_STATS.get_ptr_mut(key) else {
+        loss::count_and_log(ctx, LossKind::RpcSeriesFull);
+        return Some(());
+    };
+    // SAFETY: a pointer from a map lookup, valid for the run of the program; the entry is this
+    // CPU's own.
+    let stats = unsafe { &mut *stats };
+    stats.count += 1;
+    stats.errors += u64::from(status < 0);
+    stats.retransmitted += u64::from(transmissions > 1);
+    // The kernel counts at least one transmission per call in mountstats; here it is what it is.
+    stats.transmissions += u64::from(transmissions);
+    stats.timeouts += u64::from(timeouts);
+    stats.bytes_sent += u64::from(bytes_sent);
+    stats.bytes_received += u64::from(bytes_received);
+
+    let first = stats.count == 1;
+    add_part(ctx, &mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
+    if transmitted == 0 {
+        stats.unsent += 1;
+        return Some(());
+    }
+    let first = stats.count - stats.unsent == 1;
+    let tail_ns = execute_ns - backlog_ns - rtt_ns;
+    add_part(ctx, &mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
+    add_part(ctx, &mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
+    add_part(ctx, &mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
+    Some(())
+}
+
+/// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
+/// times restarted by the kernel) stay in the sum and are counted apart.
+#[inline(always)]
+fn add_part(
+    ctx: &RawTracePointContext,
+    sum: &mut PartSum,
+    rpc: RpcKey,
+    part: usize,
+    value_ns: i64,
+    first: bool,
+) {
+    sum.sum_ns += value_ns;
+    if value_ns < 0 {
+        sum.negative += 1;
+    }
+    let clamped_ns = if value_ns < 0 { 0 } else { value_ns as u64 };
+    if first || clamped_ns < sum.min_ns {
+        sum.min_ns = clamped_ns;
+    }
+    if clamped_ns > sum.max_ns {
+        sum.max_ns = clamped_ns;
+    }
+    let key = RpcBucketKey { rpc, part: part as u16, bucket: buckets::bucket_of(clamped_ns) };
+    if RPC_BUCKETS.get_ptr_mut(key).is_none() {
+        let _ = RPC_BUCKETS.insert(key, 0u64, u64::from(BPF_NOEXIST));
+    }
+    match RPC_BUCKETS.get_ptr_mut(key) {
+        // SAFETY: as in `count_call`, but CPUs share the entry, hence the atomic.
+        Some(count) => unsafe { atomic::add(count, 1) },
+        None => loss::count_and_log(ctx, LossKind::RpcHistogramFull),
+    }
+}
+
+#[inline(always)]
+fn add_series(key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
+    let fresh = RpcStats {
+        count: 0,
+        errors: 0,
+        retransmitted: 0,
+        transmissions: 0,
+        timeouts: 0,
+        unsent: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        parts: [PartSum { sum_ns: 0, min_ns: 0, max_ns: 0, negative: 0 }; part::COUNT],
+        name: name_at(procedure, offsets.proc_name),
+    };
+    // A failure is a full table; the look-up that follows tells.
+    let _ = RPC_STATS.insert(key, fresh, u64::from(BPF_NOEXIST));
+}
+
+/// A call begins, in the context of its maker, even when it runs asynchronously later.
+#[raw_tracepoint(tracepoint = "rpc_task_begin")]
+pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+    let task: *const u8 = ctx.arg(0);
+    if at.closed {
+        return 0;
+    }
+    let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return 0 };
+    // Tasks without a procedure are not calls (for example delayed reconnects).
+    let Some(rpc) = key_of(task, procedure, offsets) else { return 0 };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let call = InFlightCall {
+        rpc,
+        // SAFETY: the helper has no preconditions.
+        begin_ns: unsafe { bpf_ktime_get_ns() },
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+        name: name_at(procedure, offsets.proc_name),
+        queue: [0; OP_NAME_LEN],
+    };
+    if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
+        loss::count_and_log(&ctx, LossKind::InFlightFull);
+    }
+    0
+}
+
+/// A call goes to sleep on one of the RPC layer's queues; the queue's name says what it waits for.
+#[raw_tracepoint(tracepoint = "rpc_task_sleep")]
+pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+    let (task, queue): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    if at.closed {
+        return 0;
+    }
+    if let Some(call) = IN_FLIGHT.get_ptr_mut(task as u64) {
+        // SAFETY: a pointer from a map lookup; a task sleeps on one queue at a time.
+        unsafe { (*call).queue = name_at(queue, offsets.queue_name) };
+    }
+    0
+}
+
+/// A call is done, or one attempt at it.
+#[raw_tracepoint(tracepoint = "rpc_task_end")]
+pub(crate) fn rpc_task_end(ctx: RawTracePointContext) -> i32 {
+    // Not stopped by the end of the window: user space reads the table a moment later, and what
+    // has ended by then was open at the end all the same. So keep what the window closed over.
+    match window::moment() {
+        Some(at) if !at.closed => {
+            let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
+        }
+        _ => {}
+    }
+    0
+}
+
+/// Operation, client and program of a call; the transport is left open.
+#[inline(always)]
+fn key_of(task: *const u8, procedure: *const u8, offsets: &RpcOffsets) -> Option<RpcKey> {
+    let client: *const u8 = read_at(task, offsets.task_client)?;
+    let client_id: u32 = read_at(client, offsets.clnt_clid)?;
+    clients::note_parent(client, client_id, offsets);
+    Some(RpcKey {
+        client_id,
+        xprt_id: NO_XPRT,
+        program: read_at(client, offsets.clnt_prog)?,
+        version: read_at::<u32>(client, offsets.clnt_vers)? as u16,
+        op: read_at::<u32>(procedure, offsets.proc_statidx)? as u16,
+    })
+}
+
+#[inline(always)]
+fn xprt_of(rqst: *const u8, offsets: &RpcOffsets) -> u32 {
+    read_at::<*const u8>(rqst, offsets.rqst_xprt)
+        .and_then(|xprt| read_at::<u32>(xprt, offsets.xprt_id))
+        .unwrap_or(NO_XPRT)
+}
+
+/// The string that the pointer at `base + offset` points to, cut to fit; empty if unreadable.
+#[inline(always)]
+fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
+    let mut name = [0u8; OP_NAME_LEN];
+    if let Some(text) = read_at::<*const u8>(base, offset) {
+        // SAFETY: the helper checks the address and writes at most the stated length.
+        unsafe {
+            bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), OP_NAME_LEN as u32, text.cast())
+        };
+    }
+    name
+}

@@ -1,0 +1,153 @@
+//! Recording a wait: its kernel stack, its sum and its histogram.
+//!
+//! The stack walk is the dear part. It happens only for waits that were long enough, and when the
+//! thread gets its CPU back: then the length is known, and the thread's stack is still the one it
+//! slept with, free of the tracer's own frames.
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_NOEXIST, task_struct},
+    helpers::generated::bpf_get_task_stack,
+};
+use nfslat_common::{
+    buckets,
+    loss::LossKind,
+    sched::{
+        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey,
+        WaitSum,
+    },
+};
+
+use crate::{
+    atomic,
+    kernel::Task,
+    loss,
+    maps::{SCRATCH_STACK, STACKS, WAIT_BUCKETS, WAITS},
+};
+
+/// Waits shorter than this are summed without a stack.
+#[unsafe(no_mangle)]
+pub(super) static MIN_WAIT_NS: Global<u64> = Global::new(0);
+
+/// Scratch space for stacks walked by the scheduler's programs, which run with preemption off.
+pub(super) const SCRATCH_OF_SCHEDULER: u32 = 0;
+/// Scratch space for stacks walked by the passes over all threads, which can be preempted by the
+/// scheduler's programs on the same CPU.
+pub(super) const SCRATCH_OF_SNAPSHOT: u32 = 1;
+
+/// Records the wait that a thread has pending, if any. The thread must still have the stack it
+/// waited with.
+#[inline(always)]
+pub(super) fn record_pending(
+    task: Task,
+    key: ThreadKey,
+    thread: &mut ThreadState,
+    scratch: u32,
+) {
+    let length_ns = thread.pending_wait_ns;
+    if length_ns == 0 {
+        return;
+    }
+    thread.pending_wait_ns = 0;
+    let stack = walk(task, scratch);
+    let wait = WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid };
+    add_to_sum(wait, length_ns);
+    add_to_histogram(wait, length_ns);
+}
+
+#[inline(always)]
+fn add_to_sum(key: WaitKey, length_ns: u64) {
+    if WAITS.get_ptr_mut(key).is_none() {
+        // A failure is a full table; the look-up below tells.
+        let _ = WAITS.insert(key, WaitSum::default(), u64::from(BPF_NOEXIST));
+    }
+    let Some(sum) = WAITS.get_ptr_mut(key) else {
+        loss::count(LossKind::WaitTableFull);
+        return;
+    };
+    // SAFETY: a pointer from a map lookup, valid for the run of the program. The key holds the
+    // thread, whose events the scheduler serialises.
+    let sum = unsafe { &mut *sum };
+    sum.count += 1;
+    sum.total_ns += length_ns;
+    if length_ns > sum.max_ns {
+        sum.max_ns = length_ns;
+    }
+}
+
+#[inline(always)]
+fn add_to_histogram(wait: WaitKey, length_ns: u64) {
+    let key = WaitBucketKey {
+        stack: wait.stack,
+        tgid: wait.tgid,
+        flags: wait.flags as u16,
+        bucket: buckets::coarse_bucket_of(length_ns, WAIT_COARSE),
+    };
+    if WAIT_BUCKETS.get_ptr_mut(key).is_none() {
+        let _ = WAIT_BUCKETS.insert(key, 0u64, u64::from(BPF_NOEXIST));
+    }
+    let Some(count) = WAIT_BUCKETS.get_ptr_mut(key) else {
+        loss::count(LossKind::WaitHistogramFull);
+        return;
+    };
+    // SAFETY: as above; threads of one process share the entry, hence the atomic.
+    unsafe { atomic::add(count, 1) };
+}
+
+/// Walks the kernel stack of a thread that is not running, keeps it, and returns its key; 0 if
+/// there is none.
+#[inline(always)]
+fn walk(task: Task, scratch: u32) -> u64 {
+    let Some(scratch) = SCRATCH_STACK.get_ptr_mut(scratch) else { return 0 };
+    // SAFETY: the task is BTF-typed, the buffer is as long as stated; the helper clears what it
+    // does not fill.
+    let length = unsafe {
+        bpf_get_task_stack(
+            task.as_ptr().cast::<task_struct>().cast_mut(),
+            scratch.cast(),
+            size_of::<KernelStack>() as u32,
+            0,
+        )
+    };
+    if length <= 0 {
+        loss::count(LossKind::StackWalkFailed);
+        return 0;
+    }
+    // SAFETY: a pointer from a map lookup; the entry is this CPU's own, and the two users of the
+    // map have an entry each.
+    let stack = unsafe { &*scratch };
+    let key = hash(stack);
+    if STACKS.get_ptr(key).is_some() {
+        return key;
+    }
+    if length as usize == size_of::<KernelStack>() {
+        loss::count(LossKind::StackTruncated);
+    }
+    match STACKS.insert(key, stack, u64::from(BPF_NOEXIST)) {
+        Ok(()) => key,
+        // Another CPU was first with the same stack.
+        Err(_) if STACKS.get_ptr(key).is_some() => key,
+        Err(_) => {
+            loss::count(LossKind::StackTableFull);
+            0
+        }
+    }
+}
+
+/// A 64-bit hash of the frames. Among 20,000 stacks the odds of one collision are about 1 in
+/// 9 x 10^10. Never 0, which stands for no stack.
+#[inline(always)]
+fn hash(stack: &KernelStack) -> u64 {
+    let mut hash: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut index = 0;
+    while index < STACK_DEPTH {
+        let frame = stack.frames[index];
+        if frame == 0 {
+            break;
+        }
+        hash = (hash ^ frame).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^= hash >> 32;
+        index += 1;
+    }
+    hash | 1
+}

@@ -1,0 +1,355 @@
+//! The answer: what `--json` prints and the text is made of. docs/json.md describes it for users.
+//!
+//! Names and meanings are kept; fields may be added. Times are in ns.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    classify::{Class, Group},
+    findings::Finding,
+};
+use crate::model::{Cost, Histogram, Host, Loss, Mount, Options, Pressure, ProbeStatus};
+
+/// Name and version of this shape.
+pub const SCHEMA: &str = "nfslat/1";
+
+/// Everything nfslat has to say about a recording.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// Version of the tool that made the recording.
+    pub tool_version: String,
+    /// False if anything was lost or missed; `losses` says what.
+    pub complete: bool,
+    /// The time that was measured.
+    pub window: AnswerWindow,
+    /// The machine.
+    pub host: Host,
+    /// What was asked for: filters are part of what the numbers mean.
+    pub options: Options,
+    /// What the numbers say, most important first.
+    pub findings: Vec<Finding>,
+    /// Time by group over all threads.
+    pub groups: GroupTimes,
+    /// Time by class over all threads, largest first.
+    pub classes: Vec<ClassRow>,
+    /// Processes, most stalled first.
+    pub processes: Vec<ProcessRow>,
+    /// Waits by process and class, largest first.
+    pub waits: Vec<WaitRow>,
+    /// Threads, by pid and tid.
+    pub threads: Vec<ThreadRow>,
+    /// NFS mounts seen.
+    pub mounts: Vec<Mount>,
+    /// NFS calls by mount, server, transport and operation; most time first.
+    pub rpc: Vec<RpcRow>,
+    /// NFS calls open when the window closed, oldest first.
+    pub in_flight: Vec<InFlightRow>,
+    /// Pressure stall totals over the window; `null` where the kernel has none.
+    pub pressure: Option<Pressure>,
+    /// What was measured and what was not, and why.
+    pub probes: Vec<ProbeStatus>,
+    /// What was lost; empty if `complete`.
+    pub losses: Vec<Loss>,
+    /// What measuring cost.
+    pub cost: Cost,
+}
+
+/// The time that was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AnswerWindow {
+    /// Start, Unix time.
+    pub start_unix_ns: u64,
+    /// Length.
+    pub duration_ns: u64,
+    /// True if it ended before the time asked for.
+    pub stopped_early: bool,
+}
+
+/// Time by group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupTimes([u64; Group::ALL.len()]);
+
+impl GroupTimes {
+    /// Time in a group.
+    #[must_use]
+    pub const fn get(&self, group: Group) -> u64 {
+        self.0[group as usize]
+    }
+
+    pub(super) const fn add(&mut self, group: Group, ns: u64) {
+        self.0[group as usize] = self.0[group as usize].saturating_add(ns);
+    }
+
+    /// Time in the groups that are stalls.
+    #[must_use]
+    pub fn stalled(&self) -> u64 {
+        Group::ALL
+            .into_iter()
+            .filter(|group| group.is_stall())
+            .fold(0, |sum, group| sum.saturating_add(self.get(group)))
+    }
+}
+
+impl Serialize for GroupTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Group::ALL.map(|group| (group.name(), self.get(group))))
+    }
+}
+
+/// Waits of one class over all threads.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassRow {
+    /// The class.
+    pub class: Class,
+    /// Its group.
+    pub group: Group,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Percentiles (within 3.2%); `null` if none was counted.
+    pub p50: Option<u64>,
+    /// See `p50`.
+    pub p99: Option<u64>,
+    /// The longest, exact.
+    pub max: u64,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProcessRow {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its first thread; a name, proof of nothing.
+    pub comm: String,
+    /// Path of its executable; empty if not known.
+    pub exe: String,
+    /// cgroup v2 path; empty if not known.
+    pub cgroup: String,
+    /// True for a kernel thread.
+    pub kernel: bool,
+    /// Number of its threads that were seen.
+    pub threads: u64,
+    /// Sum over its threads of the time each was traced.
+    pub window_ns: u64,
+    /// Time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Time ready to run, waiting for a CPU.
+    pub runnable_ns: u64,
+    /// Time blocked.
+    pub blocked_ns: u64,
+    /// Time by group; `cpu` is `runnable_ns`.
+    pub groups: GroupTimes,
+}
+
+/// A thread. `on_cpu_ns + runnable_ns + blocked_ns` is `window_ns`, and the classes add up to
+/// `blocked_ns`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ThreadRow {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// How long it was traced: its life within the window.
+    pub window_ns: u64,
+    /// Time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Time ready to run, waiting for a CPU.
+    pub runnable_ns: u64,
+    /// Time blocked.
+    pub blocked_ns: u64,
+    /// Time blocked, by class.
+    pub classes: BTreeMap<Class, u64>,
+}
+
+/// Waits of one process in one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WaitRow {
+    /// Process id.
+    pub pid: u32,
+    /// Name of its first thread.
+    pub comm: String,
+    /// The class.
+    pub class: Class,
+    /// Its group.
+    pub group: Group,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Percentiles (within 3.2%); `null` if none was counted.
+    pub p50: Option<u64>,
+    /// See `p50`.
+    pub p99: Option<u64>,
+    /// The longest, exact; 0 if not known (class `short`).
+    pub max: u64,
+    /// More about them.
+    pub detail: WaitDetail,
+}
+
+/// More about the waits of one process in one class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WaitDetail {
+    /// The stacks' decisive frames, most time first, at most [`WaitDetail::MAX_EVIDENCE`].
+    pub evidence: Vec<Evidence>,
+    /// Part of the time that the kernel accounted as iowait, which feeds PSI io.
+    pub iowait_ns: u64,
+    /// Part that it accounted as memory stall, which feeds PSI memory.
+    pub memstall_ns: u64,
+    /// Part spent uninterruptibly (state D).
+    pub uninterruptible_ns: u64,
+    /// Waits that had begun before the window: counted from its start.
+    pub open_at_start: u64,
+    /// Waits that had not ended when it closed: counted to its end.
+    pub open_at_end: u64,
+}
+
+impl WaitDetail {
+    /// Most rows of evidence kept for one row of waits.
+    pub const MAX_EVIDENCE: usize = 8;
+}
+
+/// Frames that put waits into their class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The function the thread slept in.
+    pub frame: String,
+    /// What called it: for a lock, the function that asked for it.
+    pub caller: String,
+    /// The function further out that decided; empty if none was needed.
+    pub context: String,
+    /// `read` or `write` for a lock that has both.
+    pub mode: Option<&'static str>,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+}
+
+impl Evidence {
+    /// The frames as a short stack: `rwsem_down_write_slowpath < down_write .. do_exit`; empty if
+    /// there was no stack.
+    #[must_use]
+    pub fn frames(&self) -> String {
+        let mut text = self.frame.clone();
+        if !self.caller.is_empty() {
+            text.push_str(" < ");
+            text.push_str(&self.caller);
+        }
+        if !self.context.is_empty() {
+            text.push_str(" .. ");
+            text.push_str(&self.context);
+        }
+        text
+    }
+}
+
+/// Calls of one operation over one transport.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RpcRow {
+    /// Mount point; `null` if the calls belong to several mounts (`mounts` says which) or to none
+    /// that was found.
+    pub mount: Option<String>,
+    /// All mount points the calls may belong to.
+    pub mounts: Vec<String>,
+    /// Server; empty if not known.
+    pub server: String,
+    /// Transport number; `null` if the kernel has none, and for calls in flight over one of
+    /// several transports.
+    pub xprt: Option<u32>,
+    /// Protocol and address of the transport; empty if not known.
+    pub xprt_address: String,
+    /// RPC program; 100003 is NFS.
+    pub program: u32,
+    /// Its version.
+    pub version: u32,
+    /// Operation.
+    pub op: String,
+    /// Calls done.
+    pub count: u64,
+    /// Calls that ended in an error (a file that is not there is one).
+    pub errors: u64,
+    /// Calls that were transmitted more than once.
+    pub retransmitted: u64,
+    /// Calls that ended without being transmitted: only `execute_ns` counts them.
+    pub unsent: u64,
+    /// Major timeouts.
+    pub timeouts: u64,
+    /// Calls open when the window closed; not in `count`.
+    pub in_flight: u64,
+    /// Bytes sent, RPC headers included.
+    pub bytes_sent: u64,
+    /// Bytes received, RPC headers included.
+    pub bytes_received: u64,
+    /// From the start of the call to its last transmission.
+    pub backlog_ns: Latency,
+    /// From the last transmission until the reply was seen.
+    pub rtt_ns: Latency,
+    /// From there until the call was done: rest of the reply, decoding, scheduling.
+    pub tail_ns: Latency,
+    /// The whole.
+    pub execute_ns: Latency,
+}
+
+/// Latencies of one part of calls. Percentiles are within 1%, sums and extremes exact.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Number of values.
+    pub count: u64,
+    /// Sum as the kernel's own statistics have it (signed).
+    pub sum: i64,
+    /// Values below zero, counted as 0 in everything but `sum`.
+    pub negative: u64,
+    /// Smallest.
+    pub min: u64,
+    /// Percentile.
+    pub p50: u64,
+    /// Percentile.
+    pub p90: u64,
+    /// Percentile.
+    pub p99: u64,
+    /// Largest.
+    pub max: u64,
+    /// All values, as HdrHistogram V2 (deflate) in base64.
+    #[serde(rename = "hdr", serialize_with = "hdr")]
+    pub histogram: Histogram,
+}
+
+fn hdr<S: Serializer>(histogram: &Histogram, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&histogram.to_hdr_base64())
+}
+
+/// A call open when the window closed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InFlightRow {
+    /// See [`RpcRow::mount`].
+    pub mount: Option<String>,
+    /// See [`RpcRow::mounts`].
+    pub mounts: Vec<String>,
+    /// See [`RpcRow::server`].
+    pub server: String,
+    /// See [`RpcRow::program`].
+    pub program: u32,
+    /// See [`RpcRow::version`].
+    pub version: u32,
+    /// Operation.
+    pub op: String,
+    /// Time since it began; if `open_at_start`, at least this.
+    pub age_ns: u64,
+    /// True if it was open before the window began.
+    pub open_at_start: bool,
+    /// Process that made it; 0 if not known.
+    pub pid: u32,
+    /// Name of the thread that made it.
+    pub comm: String,
+    /// RPC queue it sleeps on; empty if not known.
+    pub waiting_in: String,
+}

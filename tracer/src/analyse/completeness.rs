@@ -1,0 +1,34 @@
+//! What is missing from a recording. Whatever is listed here keeps the answer from being called
+//! complete.
+
+use crate::model::{Loss, ProbeState, Recording};
+
+/// The losses of a recording: what the tracer counted, measurements that did not or not always
+/// run, and threads whose states do not add up.
+pub(super) fn losses(recording: &Recording, gaps: u64) -> Vec<Loss> {
+    let mut losses: Vec<_> =
+        recording.losses.iter().filter(|loss| loss.count > 0).cloned().collect();
+    for probe in &recording.probes {
+        let what = match probe.state {
+            ProbeState::Missing => "probe-missing",
+            ProbeState::AttachedLate => "probe-late",
+            ProbeState::Attached | ProbeState::Fallback | ProbeState::NotApplicable => continue,
+        };
+        let how = match probe.state {
+            ProbeState::Missing => "not measured",
+            _ => "measured for a part of the window only",
+        };
+        let reasons = [probe.detail.as_str(), probe.remedy.as_str()];
+        let why: Vec<_> = reasons.into_iter().filter(|text| !text.is_empty()).collect();
+        let meaning = format!("{} ({}) {how}: {}", probe.measures, probe.hook, why.join("; "));
+        losses.push(Loss { what: what.into(), count: 1, meaning });
+    }
+    if gaps > 0 {
+        losses.push(Loss {
+            what: "accounting-gap".into(),
+            count: gaps,
+            meaning: "threads whose times do not add up to the time they were traced".into(),
+        });
+    }
+    losses
+}

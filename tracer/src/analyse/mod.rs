@@ -1,0 +1,51 @@
+//! From a recording to an answer. Pure: no clock, no files, no privileges.
+
+mod account;
+pub mod answer;
+pub mod classify;
+mod completeness;
+pub mod findings;
+mod latency;
+mod rpc;
+pub mod units;
+
+pub use answer::Answer;
+pub use rpc::by_operation;
+
+use crate::model::Recording;
+use answer::{AnswerWindow, SCHEMA};
+
+/// Analyses a recording, which must be valid: [`Recording::read_from`] returns no other.
+#[must_use]
+pub fn answer(recording: &Recording) -> Answer {
+    let account = account::account(recording);
+    let (rpc, in_flight) = rpc::rows(recording);
+    let losses = completeness::losses(recording, account.gaps);
+    let mut answer = Answer {
+        schema: SCHEMA,
+        tool_version: recording.tool_version.clone(),
+        complete: losses.is_empty(),
+        window: AnswerWindow {
+            start_unix_ns: recording.window.start_unix_ns,
+            duration_ns: recording.window.duration_ns,
+            stopped_early: recording.window.stopped_early,
+        },
+        host: recording.host.clone(),
+        options: recording.options.clone(),
+        findings: Vec::new(),
+        groups: account.groups,
+        classes: account.classes,
+        processes: account.processes,
+        waits: account.waits,
+        threads: account.threads,
+        mounts: recording.mounts.clone(),
+        rpc,
+        in_flight,
+        pressure: recording.pressure,
+        probes: recording.probes.clone(),
+        losses,
+        cost: recording.cost.clone(),
+    };
+    answer.findings = findings::findings(&answer);
+    answer
+}

@@ -1,0 +1,166 @@
+//! From the kernel's maps to a recording.
+//!
+//! The maps hold sums since the start of the window. About once a second they are read whole and
+//! what was added since the last reading becomes a slice: no event can fall between two slices.
+
+mod calls;
+mod threads;
+
+use std::fs::File;
+
+use anyhow::Result;
+use nfslat_common::loss::{LOSS_KINDS, LossKind};
+
+use super::{
+    kernel::{kallsyms, maps},
+    proc::{host, own_cost, pressure, rpc_tasks},
+    session::{Session, clock_ns, monotonic_ns},
+};
+use crate::model::{
+    Cost, Loss, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window,
+};
+use calls::Calls;
+use threads::Threads;
+
+/// A run in progress: collects slices until it is finished.
+pub struct Run {
+    calls: Calls,
+    threads: Threads,
+    slices: Vec<Slice>,
+    slice_start_ns: u64,
+    start_unix_ns: u64,
+    pressure_before: Option<Pressure>,
+    tasks_before: Vec<rpc_tasks::RpcTask>,
+}
+
+/// What a run has seen so far, for a progress line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Calls done.
+    pub calls: u64,
+    /// Threads seen.
+    pub threads: usize,
+}
+
+impl Run {
+    /// Begins to collect; call it right after [`Session::open_window`].
+    #[must_use]
+    pub fn begin(session: &Session) -> Self {
+        let since_start_ns = monotonic_ns().saturating_sub(session.start_ns);
+        Self {
+            calls: Calls::default(),
+            threads: Threads::default(),
+            slices: Vec::new(),
+            slice_start_ns: 0,
+            start_unix_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_start_ns),
+            pressure_before: pressure::read(&session.roots.proc),
+            tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
+        }
+    }
+
+    /// Reads the maps and adds a slice that ends now, or at the end of the window.
+    ///
+    /// # Errors
+    /// If the kernel refuses to hand over a map.
+    pub fn take_slice(&mut self, session: &mut Session) -> Result<Progress> {
+        let until_ns = monotonic_ns().min(session.end_ns).saturating_sub(session.start_ns);
+        let mut slice = Slice {
+            start_ns: self.slice_start_ns,
+            duration_ns: until_ns.saturating_sub(self.slice_start_ns),
+            ..Slice::default()
+        };
+        self.threads.read(session, &mut slice)?;
+        self.calls.read(session, &mut slice)?;
+        self.slices.push(slice);
+        self.slice_start_ns = until_ns;
+        Ok(Progress { calls: self.calls.done(), threads: self.threads.count() })
+    }
+
+    /// Closes the window, takes the last slice and makes the recording.
+    ///
+    /// # Errors
+    /// If the kernel refuses to hand over a map.
+    pub fn finish(mut self, session: &mut Session, options: Options, stopped_early: bool) -> Result<Recording> {
+        session.close_window()?;
+        let pressure_after = pressure::read(&session.roots.proc);
+        let in_flight = self.calls.in_flight(session, &self.tasks_before)?;
+        self.take_slice(session)?;
+        let window = Window {
+            start_unix_ns: self.start_unix_ns,
+            start_mono_ns: session.start_ns,
+            duration_ns: session.end_ns - session.start_ns,
+            stopped_early,
+        };
+        let mut probes = session.probes.clone();
+        let stacks = self.threads.resolve_stacks(session, &mut probes)?;
+        let nfs = self.calls.describe(session);
+        let threads = self.threads.finish(session, window);
+        Ok(Recording {
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: host::read(&session.roots.proc),
+            window,
+            options,
+            probes,
+            mounts: nfs.mounts,
+            clients: nfs.clients,
+            transports: nfs.transports,
+            rpc_series: self.calls.series,
+            processes: threads.processes,
+            threads: threads.threads,
+            stacks,
+            waits: threads.waits,
+            slices: self.slices,
+            in_flight,
+            pressure: self
+                .pressure_before
+                .zip(pressure_after)
+                .map(|(before, after)| pressure::difference(before, after)),
+            losses: losses(session)?,
+            cost: Cost {
+                user_cpu_ns: own_cost::cpu_ns(),
+                rss_bytes: own_cost::peak_rss_bytes(&session.roots.proc),
+                map_bytes: session.map_bytes(),
+                programs: session.program_costs(),
+            },
+        })
+    }
+}
+
+/// The kernel side's loss counters that are not zero.
+fn losses(session: &Session) -> Result<Vec<Loss>> {
+    let counters = maps::read_per_cpu_array(session.bpf(), "LOSSES", LOSS_KINDS)?;
+    Ok(LossKind::ALL
+        .iter()
+        .zip(counters)
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| Loss {
+            what: kind.name().to_owned(),
+            count,
+            meaning: kind.meaning().to_owned(),
+        })
+        .collect())
+}
+
+/// Names of the functions at the given addresses. Without them no wait can be classified, so a
+/// failure becomes a probe that is missing.
+fn symbols(session: &Session, addresses: &[u64], probes: &mut Vec<ProbeStatus>) -> Vec<Option<String>> {
+    let path = session.roots.proc.join("kallsyms");
+    let found = File::open(&path).map_err(Into::into).and_then(|file| kallsyms::resolve(file, addresses));
+    let failure = match &found {
+        Err(error) => Some(format!("{}: {error:#}", path.display())),
+        Ok(names) if !names.is_empty() && names.iter().all(Option::is_none) => {
+            Some(format!("{} hides the addresses", path.display()))
+        }
+        Ok(_) => None,
+    };
+    if let Some(detail) = failure {
+        probes.push(ProbeStatus {
+            hook: "kernel symbols".to_owned(),
+            measures: "the class of every wait".to_owned(),
+            state: ProbeState::Missing,
+            detail,
+            remedy: "run as root, with kernel.kptr_restrict below 2".to_owned(),
+        });
+    }
+    found.unwrap_or_else(|_| vec![None; addresses.len()])
+}

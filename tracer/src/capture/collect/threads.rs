@@ -1,0 +1,315 @@
+//! Threads, their waits and their stacks.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Result, anyhow};
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap as BpfHashMap, MapError},
+};
+use nfslat_common::{
+    buckets,
+    sched::{
+        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey,
+        WaitSum, state, wait_flags,
+    },
+};
+
+use super::symbols;
+use crate::{
+    capture::{kernel::maps, proc::processes, session::Session},
+    model::{
+        Histogram, ProbeStatus, Process, Slice, Stack, Thread, ThreadSlice, ThreadTimes,
+        WaitHistogramSlice, WaitSeries, WaitSlice, Window,
+    },
+};
+
+/// What the maps said of threads so far.
+#[derive(Default)]
+pub(super) struct Threads {
+    threads: HashMap<ThreadKey, SeenThread>,
+    waits: HashMap<WaitKey, SeenWait>,
+    /// Last count of each bucket.
+    buckets: HashMap<WaitBucketKey, u64>,
+    processes: Vec<Process>,
+    process_index: HashMap<u32, u32>,
+    /// Stack hashes in the order of their index.
+    stacks: Vec<u64>,
+    stack_index: HashMap<u64, u32>,
+    series: Vec<WaitSeries>,
+    listed: Vec<ListedThread>,
+}
+
+/// A thread as last read.
+struct ListedThread {
+    tid: u32,
+    process: u32,
+    state: ThreadState,
+}
+
+struct SeenThread {
+    index: u32,
+    times: ThreadTimes,
+}
+
+struct SeenWait {
+    index: u32,
+    sum: WaitSum,
+}
+
+/// The parts of a recording that are about threads.
+pub(super) struct ThreadParts {
+    pub(super) processes: Vec<Process>,
+    pub(super) threads: Vec<Thread>,
+    pub(super) waits: Vec<WaitSeries>,
+}
+
+impl Threads {
+    pub(super) fn count(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Reads the maps, adds what is new to the slice, and frees the entries of dead threads.
+    pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
+        // Threads first: a thread that is dead here can have no wait that is not read after it.
+        let states = maps::read_all::<ThreadKey, ThreadState>(maps::data(session.bpf(), "THREADS")?)?;
+        let waits = maps::read_all::<WaitKey, WaitSum>(maps::data(session.bpf(), "WAITS")?)?;
+        let counts = maps::read_all::<WaitBucketKey, u64>(maps::data(session.bpf(), "WAIT_BUCKETS")?)?;
+        for (key, thread) in &states {
+            self.add_thread(session, *key, thread, slice);
+        }
+        for (key, sum) in &waits {
+            self.add_wait(session, *key, *sum, slice);
+        }
+        self.add_histograms(session, &counts, slice);
+        self.free_dead(session, &states, &waits, &counts)
+    }
+
+    fn add_thread(&mut self, session: &Session, key: ThreadKey, now: &ThreadState, slice: &mut Slice) {
+        let process = self.process(session, now.tgid, now.kernel_thread != 0);
+        let times = times_of(now);
+        let seen = self.threads.entry(key).or_insert_with(|| {
+            self.listed.push(ListedThread { tid: key.tid, process, state: *now });
+            SeenThread { index: (self.listed.len() - 1) as u32, times: ThreadTimes::default() }
+        });
+        let listed = &mut self.listed[seen.index as usize];
+        (listed.process, listed.state) = (process, *now);
+        let added = difference(&times, &seen.times);
+        seen.times = times;
+        if added != ThreadTimes::default() {
+            slice.threads.push(ThreadSlice { thread: seen.index, times: added });
+        }
+        if key.tid == now.tgid {
+            let name = &mut self.processes[process as usize].comm;
+            if name.is_empty() {
+                *name = text(&now.comm);
+            }
+        }
+    }
+
+    fn add_wait(&mut self, session: &Session, key: WaitKey, sum: WaitSum, slice: &mut Slice) {
+        if !self.waits.contains_key(&key) {
+            let Some(thread) = self.threads.get(&key.thread).map(|thread| thread.index) else {
+                // Its thread was made between the two readings: the next slice has both.
+                return;
+            };
+            let stack = self.stack(key.stack);
+            self.series.push(WaitSeries { thread, stack, flags: key.flags, max_ns: 0 });
+            let index = (self.series.len() - 1) as u32;
+            self.waits.insert(key, SeenWait { index, sum: WaitSum::default() });
+            self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
+        }
+        let seen = self.waits.get_mut(&key).expect("added above");
+        let count = sum.count - seen.sum.count;
+        if count > 0 {
+            let total_ns = sum.total_ns - seen.sum.total_ns;
+            slice.waits.push(WaitSlice { wait: seen.index, count, total_ns });
+            self.series[seen.index as usize].max_ns = sum.max_ns;
+            seen.sum = sum;
+        }
+    }
+
+    fn add_histograms(&mut self, session: &Session, counts: &[(WaitBucketKey, u64)], slice: &mut Slice) {
+        let mut added: HashMap<(u32, u64, u16), Histogram> = HashMap::new();
+        for (key, count) in counts {
+            let last = self.buckets.insert(*key, *count).unwrap_or(0);
+            added
+                .entry((key.tgid, key.stack, key.flags))
+                .or_default()
+                .record(buckets::midpoint_ns(key.bucket, WAIT_COARSE), count - last);
+        }
+        for ((tgid, stack, flags), histogram) in added {
+            if histogram.is_empty() {
+                continue;
+            }
+            let flags = u32::from(flags);
+            slice.wait_histograms.push(WaitHistogramSlice {
+                process: self.process(session, tgid, flags & wait_flags::KERNEL_THREAD != 0),
+                stack: self.stack(stack),
+                flags,
+                histogram,
+            });
+        }
+    }
+
+    /// Frees the entries of threads that are gone. All their sums have been read, and no event
+    /// can add to them.
+    fn free_dead(
+        &mut self,
+        session: &mut Session,
+        states: &[(ThreadKey, ThreadState)],
+        waits: &[(WaitKey, WaitSum)],
+        counts: &[(WaitBucketKey, u64)],
+    ) -> Result<()> {
+        let dead: HashSet<ThreadKey> =
+            states.iter().filter(|(_, thread)| thread.state == state::DEAD).map(|(key, _)| *key).collect();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let alive: HashSet<u32> =
+            states.iter().filter(|(key, _)| !dead.contains(key)).map(|(_, thread)| thread.tgid).collect();
+        let gone: HashSet<u32> = states
+            .iter()
+            .filter(|(key, thread)| dead.contains(key) && !alive.contains(&thread.tgid))
+            .map(|(_, thread)| thread.tgid)
+            .collect();
+        let bpf = session.bpf_mut();
+        let dead_waits = waits.iter().map(|(key, _)| *key).filter(|key| dead.contains(&key.thread));
+        for key in dead_waits {
+            remove::<WaitKey, WaitSum>(bpf, "WAITS", &key)?;
+            self.waits.remove(&key);
+        }
+        let gone_buckets = counts.iter().map(|(key, _)| *key).filter(|key| gone.contains(&key.tgid));
+        for key in gone_buckets {
+            remove::<WaitBucketKey, u64>(bpf, "WAIT_BUCKETS", &key)?;
+            self.buckets.remove(&key);
+        }
+        for key in &dead {
+            remove::<ThreadKey, ThreadState>(bpf, "THREADS", key)?;
+            self.threads.remove(key);
+        }
+        for tgid in &gone {
+            self.process_index.remove(tgid);
+        }
+        Ok(())
+    }
+
+    /// Index of a process, described when it is first seen.
+    fn process(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
+        *self.process_index.entry(pid).or_insert_with(|| {
+            self.processes.push(processes::read(&session.roots.proc, pid, kernel));
+            (self.processes.len() - 1) as u32
+        })
+    }
+
+    /// Index of a stack; `None` for no stack.
+    fn stack(&mut self, hash: u64) -> Option<u32> {
+        (hash != 0).then(|| {
+            *self.stack_index.entry(hash).or_insert_with(|| {
+                self.stacks.push(hash);
+                (self.stacks.len() - 1) as u32
+            })
+        })
+    }
+
+    /// The stacks seen, with the names of their functions.
+    pub(super) fn resolve_stacks(
+        &self,
+        session: &Session,
+        probes: &mut Vec<ProbeStatus>,
+    ) -> Result<Vec<Stack>> {
+        let kept: HashMap<u64, KernelStack> =
+            maps::read_all(maps::data(session.bpf(), "STACKS")?)?.into_iter().collect();
+        let frames = |hash: &u64| {
+            let all: &[u64] = kept.get(hash).map_or(&[], |stack| &stack.frames);
+            all.split(|&address| address == 0).next().unwrap_or_default()
+        };
+        let mut addresses: Vec<u64> = self.stacks.iter().flat_map(frames).copied().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let names = symbols(session, &addresses, probes);
+        let name = |address: &u64| {
+            let index = addresses.binary_search(address).expect("collected above");
+            names[index].clone().unwrap_or_else(|| format!("{address:#x}"))
+        };
+        Ok(self
+            .stacks
+            .iter()
+            .map(|hash| {
+                let frames = frames(hash);
+                Stack { frames: frames.iter().map(name).collect(), truncated: frames.len() == STACK_DEPTH }
+            })
+            .collect())
+    }
+
+    /// Closes the books: states that last to the end of the window are added.
+    pub(super) fn finish(self, session: &Session, window: Window) -> ThreadParts {
+        let end_ns = session.end_ns;
+        let threads = self
+            .listed
+            .iter()
+            .map(|ListedThread { tid, process, state: thread }| {
+                let mut times = times_of(thread);
+                let open_ns = end_ns.saturating_sub(thread.since_ns);
+                match thread.state {
+                    state::ON_CPU => times.on_cpu_ns += open_ns,
+                    state::RUNNABLE => times.runnable_ns += open_ns,
+                    // Only where the kernel has no task iterator; else the wait ended at `end_ns`.
+                    state::BLOCKED => times.blocked_ns += open_ns,
+                    _ => {}
+                }
+                let last_ns = if thread.state == state::DEAD { thread.since_ns } else { end_ns };
+                Thread {
+                    tid: *tid,
+                    process: *process,
+                    comm: text(&thread.comm),
+                    first_ns: thread.first_ns.saturating_sub(session.start_ns),
+                    last_ns: last_ns.saturating_sub(session.start_ns).min(window.duration_ns),
+                    times,
+                }
+            })
+            .collect();
+        ThreadParts { processes: self.processes, threads, waits: self.series }
+    }
+}
+
+fn times_of(thread: &ThreadState) -> ThreadTimes {
+    ThreadTimes {
+        on_cpu_ns: thread.time_ns[state::ON_CPU as usize],
+        runnable_ns: thread.time_ns[state::RUNNABLE as usize],
+        blocked_ns: thread.time_ns[state::BLOCKED as usize],
+        short_ns: thread.short_ns,
+        short_count: thread.short_count,
+        wait_count: thread.wait_count,
+        run_count: thread.run_count,
+    }
+}
+
+fn difference(now: &ThreadTimes, before: &ThreadTimes) -> ThreadTimes {
+    ThreadTimes {
+        on_cpu_ns: now.on_cpu_ns - before.on_cpu_ns,
+        runnable_ns: now.runnable_ns - before.runnable_ns,
+        blocked_ns: now.blocked_ns - before.blocked_ns,
+        short_ns: now.short_ns - before.short_ns,
+        short_count: now.short_count - before.short_count,
+        wait_count: now.wait_count - before.wait_count,
+        run_count: now.run_count - before.run_count,
+    }
+}
+
+/// Text up to the first 0.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Frees one entry; it may be gone already.
+fn remove<K: Pod, V: Pod>(bpf: &mut Ebpf, map: &str, key: &K) -> Result<()> {
+    let map = bpf.map_mut(map).ok_or_else(|| anyhow!("the kernel side has no map {map}"))?;
+    let mut map: BpfHashMap<_, K, V> = BpfHashMap::try_from(map)?;
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,1 @@
+//! What works on this kernel, what does not, why, and the remedy.

@@ -1,0 +1,145 @@
+//! Where fields lie in the structures of the running kernel, from its BTF.
+//!
+//! Never from a table: distributions insert fields (RHEL 9 shifts `task_struct` with
+//! `common_preempt_lazy_count`).
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use btf_rs::{Btf, Struct, Type};
+use nfslat_common::config::RpcOffsets;
+
+/// Types of the kernel, or of one of its modules.
+pub(crate) struct KernelTypes {
+    vmlinux: Btf,
+}
+
+/// Offset of one field read from BTF-typed pointers, for a global of the kernel side.
+pub(crate) struct TaskField {
+    /// Name of the global.
+    pub(crate) global: &'static str,
+    /// Offset in bytes; `None` if this kernel has no such field.
+    pub(crate) offset: Option<u32>,
+}
+
+impl KernelTypes {
+    /// Reads `vmlinux` from a folder such as `/sys/kernel/btf`.
+    ///
+    /// # Errors
+    /// If the kernel has no BTF or it cannot be read.
+    pub(crate) fn read(btf_dir: &Path) -> Result<Self> {
+        let path = btf_dir.join("vmlinux");
+        let vmlinux = Btf::from_file(&path).with_context(|| {
+            format!(
+                "cannot read the kernel's types from {}: nfslat needs a kernel built with \
+                 CONFIG_DEBUG_INFO_BTF",
+                path.display()
+            )
+        })?;
+        Ok(Self { vmlinux })
+    }
+
+    /// Offsets of the fields listed in `nfslat_common::for_each_task_field`.
+    pub(crate) fn task_fields(&self) -> Vec<TaskField> {
+        macro_rules! look_up {
+            ($($global:ident = $owner:literal, $field:literal;)*) => {
+                vec![$(TaskField {
+                    global: stringify!($global),
+                    offset: offset_of(&self.vmlinux, $owner, $field),
+                }),*]
+            };
+        }
+        nfslat_common::for_each_task_field!(look_up)
+    }
+
+    /// Number of arguments of a tracepoint, without the kernel's own first one.
+    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Result<usize> {
+        let typedef = format!("btf_trace_{name}");
+        let types = self.vmlinux.resolve_types_by_name(&typedef).unwrap_or_default();
+        types
+            .into_iter()
+            .find_map(|candidate| {
+                let Type::Typedef(typedef) = candidate else { return None };
+                let Type::Ptr(pointer) = self.vmlinux.resolve_chained_type(&typedef).ok()? else {
+                    return None;
+                };
+                let Type::FuncProto(prototype) = self.vmlinux.resolve_chained_type(&pointer).ok()?
+                else {
+                    return None;
+                };
+                prototype.parameters.len().checked_sub(1)
+            })
+            .ok_or_else(|| anyhow!("this kernel has no tracepoint {name}"))
+    }
+
+    /// Offsets of the NFS client's structures, from the BTF of the modules in `btf_dir`.
+    ///
+    /// # Errors
+    /// Names the first required field that cannot be found.
+    pub(crate) fn rpc_offsets(&self, btf_dir: &Path) -> Result<RpcOffsets> {
+        let modules: Vec<Btf> = ["sunrpc", "nfs"]
+            .iter()
+            .filter_map(|module| Btf::from_split_file(btf_dir.join(module), &self.vmlinux).ok())
+            .collect();
+        let find = |owner: &str, path: &str| {
+            modules.iter().chain([&self.vmlinux]).find_map(|btf| offset_of(btf, owner, path))
+        };
+        let mut offsets = RpcOffsets { ready: 1, ..RpcOffsets::default() };
+        macro_rules! look_up {
+            ($($field:ident = $owner:literal, $path:literal, $required:literal;)*) => {
+                $(match find($owner, $path) {
+                    Some(offset) => offsets.$field = offset,
+                    None if $required => {
+                        return Err(anyhow!(
+                            "the layout of {}.{} is not known: no BTF of the sunrpc module",
+                            $owner, $path
+                        ));
+                    }
+                    None => {}
+                })*
+            };
+        }
+        nfslat_common::for_each_rpc_field!(look_up);
+        Ok(offsets)
+    }
+}
+
+/// Offset in bytes of `path` (`field` or `field.field`) in a structure; `None` if there is no such
+/// structure or field, or if it is a bit field.
+fn offset_of(btf: &Btf, owner: &str, path: &str) -> Option<u32> {
+    btf.resolve_types_by_name(owner).ok()?.into_iter().find_map(|candidate| {
+        let Type::Struct(structure) = candidate else { return None };
+        let bits = bits_of_path(btf, &structure, path)?;
+        (bits % 8 == 0).then_some(bits / 8)
+    })
+}
+
+fn bits_of_path(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
+    let (field, rest) = path.split_once('.').map_or((path, None), |(field, rest)| (field, Some(rest)));
+    let (bits, inner) = find_member(btf, structure, field)?;
+    match rest {
+        None => Some(bits),
+        Some(rest) => match inner {
+            Type::Struct(inner) | Type::Union(inner) => Some(bits + bits_of_path(btf, &inner, rest)?),
+            _ => None,
+        },
+    }
+}
+
+/// A member by name, also inside anonymous structures and unions, with its bit offset and type.
+fn find_member(btf: &Btf, structure: &Struct, name: &str) -> Option<(u32, Type)> {
+    structure.members.iter().find_map(|member| {
+        let member_name = btf.resolve_name(member).unwrap_or_default();
+        let member_type = btf.resolve_chained_type(member).ok()?;
+        if member_name == name {
+            return Some((member.bit_offset(), member_type));
+        }
+        match member_type {
+            Type::Struct(inner) | Type::Union(inner) if member_name.is_empty() => {
+                let (bits, found) = find_member(btf, &inner, name)?;
+                Some((member.bit_offset() + bits, found))
+            }
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,5 @@
+//! The running kernel: its types, its symbols, its map contents.
+
+pub(super) mod btf;
+pub(super) mod kallsyms;
+pub(super) mod maps;

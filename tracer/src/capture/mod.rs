@@ -1,0 +1,20 @@
+//! Measuring: everything that touches BPF, `/proc` and `/sys`. The result is a
+//! [`crate::model::Recording`]; what it means is decided elsewhere.
+
+pub mod doctor;
+mod collect;
+mod kernel;
+mod preflight;
+mod proc;
+mod session;
+
+pub use collect::{Progress, Run};
+pub use session::{Filter, Session, Settings};
+
+/// The NFS mounts of this mount namespace.
+///
+/// # Errors
+/// If the list cannot be read.
+pub fn nfs_mounts() -> anyhow::Result<Vec<crate::model::Mount>> {
+    proc::mounts::read(&proc::Roots::default().proc)
+}

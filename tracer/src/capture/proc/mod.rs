@@ -1,0 +1,39 @@
+//! Readers of `/proc` and `/sys`. Each takes the root of its tree as a parameter, so tests can
+//! give it a folder of recorded files. None opens anything on an NFS mount.
+
+pub(super) mod host;
+pub(super) mod mounts;
+pub(super) mod own_cost;
+pub(super) mod pressure;
+pub(super) mod processes;
+pub(super) mod rpc_clients;
+pub(super) mod rpc_tasks;
+
+use std::path::PathBuf;
+
+/// Where the kernel's file systems are mounted.
+#[derive(Clone, Debug)]
+pub(crate) struct Roots {
+    /// `/proc`
+    pub(crate) proc: PathBuf,
+    /// `/sys`
+    pub(crate) sys: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self { proc: "/proc".into(), sys: "/sys".into() }
+    }
+}
+
+impl Roots {
+    /// Folder with the kernel's own types.
+    pub(crate) fn btf(&self) -> PathBuf {
+        self.sys.join("kernel/btf")
+    }
+
+    /// True if a kernel module is loaded (or built in with parameters of its own).
+    pub(crate) fn has_module(&self, name: &str) -> bool {
+        self.sys.join("module").join(name).is_dir()
+    }
+}

@@ -1,0 +1,99 @@
+//! NFS mounts, from `/proc/self/mountinfo`.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::model::Mount;
+
+/// The NFS mounts of this mount namespace.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn read(proc: &Path) -> Result<Vec<Mount>> {
+    let path = proc.join("self/mountinfo");
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
+}
+
+/// One line (`proc_pid_mountinfo(5)`); `None` unless it is an NFS client mount.
+fn parse(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut right = right.split(' ');
+    let fs_type = right.next()?;
+    if !matches!(fs_type, "nfs" | "nfs4") {
+        return None;
+    }
+    let source = unescape(right.next()?);
+    let options = right.next().unwrap_or_default();
+    let mut left = left.split(' ').skip(2);
+    let (major, minor) = left.next()?.split_once(':')?;
+    let mount_point = unescape(left.nth(1)?);
+    let option = |name: &str| {
+        options
+            .split(',')
+            .find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Some(Mount {
+        mount_point,
+        source,
+        server: option("addr"),
+        version: option("vers"),
+        options: options.to_owned(),
+        dev_major: major.parse().ok()?,
+        dev_minor: minor.parse().ok()?,
+    })
+}
+
+/// Undoes the kernel's octal escapes (`\040` is a space).
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while index < bytes.len() {
+        let octal = bytes
+            .get(index + 1..index + 4)
+            .filter(|_| bytes[index] == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(byte) => {
+                plain.push(byte);
+                index += 4;
+            }
+            None => {
+                plain.push(bytes[index]);
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_an_nfs_mount() {
+        let mount = parse(
+            "53 28 0:44 /sub /mnt/a\\040b rw,relatime shared:1 - nfs4 192.0.2.1:/export \
+             rw,vers=4.2,proto=tcp,addr=192.0.2.1",
+        )
+        .unwrap();
+        assert_eq!(mount.mount_point, "/mnt/a b");
+        assert_eq!(mount.source, "192.0.2.1:/export");
+        assert_eq!(mount.version, "4.2");
+        assert_eq!(mount.server, "192.0.2.1");
+        assert_eq!((mount.dev_major, mount.dev_minor), (0, 44));
+    }
+
+    #[test]
+    fn passes_over_other_file_systems() {
+        assert_eq!(parse("22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw"), None);
+        assert_eq!(parse("22 1 8:1 / /proc/fs/nfsd rw - nfsd nfsd rw"), None);
+        assert_eq!(parse("nonsense"), None);
+    }
+}

@@ -1,0 +1,506 @@
+//! A tracing session: the kernel side loaded and attached, and its measuring window.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, HashMap},
+    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint},
+};
+use nfslat_common::config::{Control, RpcOffsets, filter};
+
+use super::{
+    kernel::{
+        btf::{KernelTypes, TaskField},
+        maps,
+    },
+    preflight,
+    proc::{Roots, own_cost},
+};
+use crate::model::{ProbeState, ProbeStatus, ProgramCost};
+
+/// Room for threads, and for what scales with them. The sums of a dead thread are read and its
+/// entry freed about once a second.
+const MAX_THREADS: u32 = 65_536;
+/// Room for thread x stack x flags.
+const MAX_WAITS: u32 = 131_072;
+/// Room for buckets in use of wait histograms.
+const MAX_WAIT_BUCKETS: u32 = 131_072;
+/// Room for distinct kernel stacks.
+const MAX_STACKS: u32 = 32_768;
+/// Room for operation x client x transport, each with a value per CPU.
+const MAX_RPC_SERIES: u32 = 2_048;
+/// Room for buckets in use of RPC histograms.
+const MAX_RPC_BUCKETS: u32 = 131_072;
+/// Room for calls open at once.
+const MAX_IN_FLIGHT: u32 = 65_536;
+
+/// NFS tracepoints that lead from an inode to its mount's client.
+const INODE_HOOKS: [&str; 4] =
+    ["nfs_getattr_enter", "nfs_lookup_enter", "nfs_access_enter", "nfs_revalidate_inode_enter"];
+/// The same, from a page I/O header.
+const PGIO_HOOKS: [&str; 2] = ["nfs_initiate_read", "nfs_initiate_write"];
+/// The RPC layer's tracepoints besides the one that counts, with what is missing without them.
+const CALL_HOOKS: [(&str, &str); 3] = [
+    ("rpc_task_begin", "calls in flight"),
+    ("rpc_task_sleep", "the queue a call in flight waits in"),
+    ("rpc_task_end", "calls in flight"),
+];
+
+/// Which threads to trace. A thread must match all that is given.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Process id.
+    pub pid: Option<u32>,
+    /// Thread name, at most 15 bytes.
+    pub comm: Option<String>,
+    /// cgroup id and its depth below the root.
+    pub cgroup: Option<(u64, u32)>,
+    /// A command to be started by this process, and its descendants.
+    pub command: bool,
+}
+
+/// How to measure.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which threads.
+    pub filter: Filter,
+    /// Waits shorter than this are summed without a stack.
+    pub min_wait: Duration,
+}
+
+/// A session. Dropping it detaches everything.
+pub struct Session {
+    bpf: Ebpf,
+    types: KernelTypes,
+    pub(super) roots: Roots,
+    pub(super) probes: Vec<ProbeStatus>,
+    rpc_attached: bool,
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Session {
+    /// Loads and attaches the kernel side. Nothing is counted before [`Self::open_window`].
+    ///
+    /// # Errors
+    /// If capabilities are missing, or the kernel refuses what cannot be done without.
+    pub fn attach(settings: &Settings) -> Result<Self> {
+        let roots = Roots::default();
+        preflight::check(&roots.proc)?;
+        raise_memlock_limit();
+        let types = KernelTypes::read(&roots.btf())?;
+        let mut bpf = load(settings, &types)?;
+        let logger = log::log_enabled!(log::Level::Warn)
+            .then(|| aya_log::EbpfLogger::init(&mut bpf).ok())
+            .flatten();
+        let mut session = Self {
+            bpf,
+            types,
+            roots,
+            probes: Vec::new(),
+            rpc_attached: false,
+            start_ns: 0,
+            end_ns: 0,
+            logger,
+        };
+        session.attach_scheduler(settings.filter.command)?;
+        session.attach_rpc(false);
+        Ok(session)
+    }
+
+    fn attach_scheduler(&mut self, follow_children: bool) -> Result<()> {
+        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let mut hooks = vec![
+            ("sched_switch", "time on CPU, runnable and blocked"),
+            ("sched_wakeup", "end of waits"),
+            ("sched_wakeup_new", "new threads"),
+        ];
+        if follow_children {
+            hooks.push(("sched_process_fork", "descendants of the command"));
+        }
+        for (hook, measures) in hooks {
+            let program: &mut BtfTracePoint = program(&mut self.bpf, hook)?;
+            program
+                .load(hook, &btf)
+                .and_then(|()| program.attach())
+                .map_err(brief)
+                .with_context(|| format!("cannot attach to the kernel's tracepoint {hook}"))?;
+            self.probes.push(attached(&format!("sched:{hook}"), measures));
+        }
+        for name in ["open_window", "close_window"] {
+            let program: &mut Iter = program(&mut self.bpf, name)?;
+            let measures = "waits open at the start or the end";
+            self.probes.push(match program.load("task", &btf) {
+                Ok(()) => attached(&format!("iter:task ({name})"), measures),
+                Err(error) => ProbeStatus {
+                    hook: format!("iter:task ({name})"),
+                    measures: measures.to_owned(),
+                    state: ProbeState::Missing,
+                    detail: format!("threads that never run are not seen: {:#}", brief(error)),
+                    remedy: String::new(),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// Attaches to the NFS client if it is there. `late`: the window is open already.
+    fn attach_rpc(&mut self, late: bool) {
+        const HOOK: &str = "sunrpc:rpc_stats_latency";
+        const MEASURES: &str = "NFS calls";
+        if self.rpc_attached {
+            return;
+        }
+        self.probes.retain(|probe| probe.hook != HOOK);
+        let missing = |state, detail: &str, remedy: &str| ProbeStatus {
+            hook: HOOK.to_owned(),
+            measures: MEASURES.to_owned(),
+            state,
+            detail: detail.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        if !self.roots.has_module("sunrpc") {
+            self.probes.push(missing(
+                ProbeState::NotApplicable,
+                "the sunrpc module is not loaded: this machine has no NFS client running",
+                "",
+            ));
+            return;
+        }
+        if let Err(error) = self.attach_rpc_programs() {
+            let detail = format!("{error:#}");
+            log::debug!("NFS calls cannot be measured: {detail}");
+            self.probes.push(missing(
+                ProbeState::Missing,
+                &detail,
+                "use a kernel with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES, 5.11 and later)",
+            ));
+            return;
+        }
+        self.rpc_attached = true;
+        let mut status = attached(HOOK, MEASURES);
+        if late {
+            status.state = ProbeState::AttachedLate;
+            status.detail =
+                "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
+        }
+        self.probes.push(status);
+    }
+
+    fn attach_rpc_programs(&mut self) -> Result<()> {
+        let offsets = self.types.rpc_offsets(&self.roots.btf())?;
+        let mut map: Array<_, RpcOffsets> = Array::try_from(map_mut(&mut self.bpf, "RPC_OFFSETS")?)?;
+        map.set(0, offsets, 0).context("cannot hand over the layout of the NFS client")?;
+
+        attach_raw(&mut self.bpf, "rpc_stats_latency", &["rpc_stats_latency"])?;
+        for (hook, measures) in CALL_HOOKS {
+            self.probes.push(match attach_raw(&mut self.bpf, hook, &[hook]) {
+                Ok(()) => attached(&format!("sunrpc:{hook}"), measures),
+                Err(error) => not_attached(&format!("sunrpc:{hook}"), measures, &error),
+            });
+        }
+        let mounts = "the mount point of an NFS client";
+        for (program, hooks) in [("nfs_inode_event", &INODE_HOOKS[..]), ("nfs_pgio_event", &PGIO_HOOKS[..])] {
+            let hook = format!("nfs:{}", hooks.join(","));
+            self.probes.push(match attach_raw(&mut self.bpf, program, hooks) {
+                Ok(()) => attached(&hook, mounts),
+                Err(error) => not_attached(&hook, mounts, &error),
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens the measuring window, for `duration` at most.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn open_window(&mut self, duration: Duration) -> Result<()> {
+        // A little ahead, so that the setting is in place on every CPU when the window opens.
+        self.start_ns = monotonic_ns() + 1_000_000;
+        self.end_ns = self.start_ns.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX / 4));
+        self.set_control(false)?;
+        while monotonic_ns() <= self.start_ns {
+            std::hint::spin_loop();
+        }
+        self.run_over_threads("open_window")?;
+        self.set_control(true)
+    }
+
+    /// Names the command's future parent: its children are traced, it is not.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn follow_children_of_this_process(&mut self, follow: bool) -> Result<()> {
+        let mut tree: HashMap<_, u32, u8> = HashMap::try_from(map_mut(&mut self.bpf, "TREE")?)?;
+        let own_pid = std::process::id();
+        if follow {
+            tree.insert(own_pid, filter::TREE_PARENT, 0).context("cannot mark the parent of the command")
+        } else {
+            tree.remove(&own_pid).context("cannot unmark the parent of the command")
+        }
+    }
+
+    /// Attaches what came into being since, and prints what the kernel side has logged: call it
+    /// about once a second.
+    pub fn tick(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        if !self.rpc_attached && self.roots.has_module("sunrpc") && self.roots.has_module("nfs") {
+            self.attach_rpc(true);
+        }
+    }
+
+    /// Closes the window, now or at its planned end, whichever is first, and ends the waits that
+    /// are still open.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn close_window(&mut self) -> Result<()> {
+        let now_ns = monotonic_ns();
+        if now_ns < self.end_ns {
+            // A little ahead again: the cut is the same for every CPU.
+            self.end_ns = self.end_ns.min(now_ns + 1_000_000);
+            self.set_control(true)?;
+        }
+        while monotonic_ns() <= self.end_ns {
+            std::hint::spin_loop();
+        }
+        self.run_over_threads("close_window")
+    }
+
+    fn set_control(&mut self, snapshot_done: bool) -> Result<()> {
+        let control = Control {
+            start_ns: self.start_ns,
+            end_ns: self.end_ns,
+            snapshot_done: u32::from(snapshot_done),
+            pad: 0,
+        };
+        let mut map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
+        map.set(0, control, 0).context("cannot set the measuring window")
+    }
+
+    /// Runs a program over all threads, if this kernel has task iterators.
+    fn run_over_threads(&mut self, name: &str) -> Result<()> {
+        let program: &mut Iter = program(&mut self.bpf, name)?;
+        if program.fd().is_err() {
+            return Ok(());
+        }
+        let link_id = program.attach().with_context(|| format!("cannot run {name}"))?;
+        let mut output = program.take_link(link_id)?.into_file()?;
+        std::io::copy(&mut output, &mut std::io::sink()).with_context(|| format!("cannot run {name}"))?;
+        Ok(())
+    }
+
+    /// The loaded object, for reading its maps.
+    pub(super) fn bpf(&self) -> &Ebpf {
+        &self.bpf
+    }
+
+    /// The same, for freeing entries.
+    pub(super) fn bpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.bpf
+    }
+
+    /// Runs and time of each program, where the kernel counts them.
+    pub(super) fn program_costs(&self) -> Vec<ProgramCost> {
+        self.bpf
+            .programs()
+            .filter_map(|(name, program)| {
+                let info = program.info().ok()?;
+                let file = info.fd().ok()?;
+                let (runs, ns) = run_statistics(&self.roots, file.as_fd().as_raw_fd())?;
+                let counted = runs > 0;
+                Some(ProgramCost {
+                    name: name.to_owned(),
+                    runs: counted.then_some(runs),
+                    ns: counted.then_some(ns),
+                })
+            })
+            .collect()
+    }
+
+    /// Memory of all maps.
+    pub(super) fn map_bytes(&self) -> u64 {
+        self.bpf
+            .maps()
+            .filter_map(|(name, _)| maps::data(&self.bpf, name).ok())
+            .map(|data| own_cost::map_bytes(&self.roots.proc, data.fd().as_fd().as_raw_fd()))
+            .sum()
+    }
+}
+
+/// CLOCK_MONOTONIC, the clock of the kernel side, in ns.
+pub(super) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// A clock of the kernel, in ns.
+pub(super) fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid; the clocks used exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn load(settings: &Settings, types: &KernelTypes) -> Result<Ebpf> {
+    let fields = types.task_fields();
+    let switch_has_state = u32::from(types.tracepoint_arguments("sched_switch")? >= 4);
+    let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
+    let selection = Selection::of(&settings.filter);
+    check_fields(&fields)?;
+
+    let mut loader = EbpfLoader::new();
+    for field in &fields {
+        if let Some(offset) = &field.offset {
+            loader.override_global(field.global, offset, false);
+        }
+    }
+    loader
+        .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
+        .override_global("MIN_WAIT_NS", &min_wait_ns, true)
+        .override_global("FILTER_MODE", &selection.mode, true)
+        .override_global("FILTER_TGID", &selection.tgid, true)
+        .override_global("FILTER_COMM_LOW", &selection.comm[0], true)
+        .override_global("FILTER_COMM_HIGH", &selection.comm[1], true)
+        .override_global("FILTER_CGROUP_ID", &selection.cgroup_id, true)
+        .override_global("FILTER_CGROUP_LEVEL", &selection.cgroup_level, true)
+        .map_max_entries("THREADS", MAX_THREADS)
+        .map_max_entries("WAITS", MAX_WAITS)
+        .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
+        .map_max_entries("STACKS", MAX_STACKS)
+        .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
+        .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
+        .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
+    loader
+        .load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf")))
+        .context("cannot load the kernel side")
+}
+
+/// Fails if a field without which nothing can be measured is missing.
+fn check_fields(fields: &[TaskField]) -> Result<()> {
+    let has = |global: &str| fields.iter().any(|field| field.global == global && field.offset.is_some());
+    for global in ["TASK_PID", "TASK_TGID", "TASK_START_TIME", "TASK_FLAGS", "TASK_COMM", "TASK_ON_CPU"] {
+        if !has(global) {
+            return Err(anyhow!("the kernel's BTF lacks the field for {global}"));
+        }
+    }
+    if !has("TASK_STATE_U32") && !has("TASK_STATE_LONG") {
+        return Err(anyhow!("the kernel's BTF lacks the state of task_struct"));
+    }
+    Ok(())
+}
+
+/// A filter as the kernel side takes it.
+#[derive(Default)]
+struct Selection {
+    mode: u32,
+    tgid: u32,
+    comm: [u64; 2],
+    cgroup_id: u64,
+    cgroup_level: u32,
+}
+
+impl Selection {
+    fn of(wanted: &Filter) -> Self {
+        let mut selection = Self::default();
+        if let Some(pid) = wanted.pid {
+            selection.mode |= filter::TGID;
+            selection.tgid = pid;
+        }
+        if let Some(comm) = &wanted.comm {
+            selection.mode |= filter::COMM;
+            let mut padded = [0u8; 16];
+            // The kernel keeps 15 bytes and a 0.
+            for (to, from) in padded[..15].iter_mut().zip(comm.bytes()) {
+                *to = from;
+            }
+            let (low, high) = padded.split_at(8);
+            selection.comm = [low, high].map(|half| u64::from_ne_bytes(half.try_into().expect("8 bytes")));
+        }
+        if let Some((id, level)) = wanted.cgroup {
+            selection.mode |= filter::CGROUP;
+            selection.cgroup_id = id;
+            selection.cgroup_level = level;
+        }
+        if wanted.command {
+            selection.mode |= filter::TREE;
+        }
+        selection
+    }
+}
+
+fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let program = bpf.program_mut(name).ok_or_else(|| anyhow!("the kernel side has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn map_mut<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::maps::Map> {
+    bpf.map_mut(name).ok_or_else(|| anyhow!("the kernel side has no map {name}"))
+}
+
+/// Loads a program (once) and attaches it to raw tracepoints.
+fn attach_raw(bpf: &mut Ebpf, name: &str, hooks: &[&str]) -> Result<()> {
+    let program: &mut RawTracePoint = program(bpf, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(brief).with_context(|| format!("the kernel rejects the program {name}"))?;
+    }
+    for hook in hooks {
+        program.attach(hook).with_context(|| format!("cannot attach to {hook}"))?;
+    }
+    Ok(())
+}
+
+/// A program error without the thousands of lines that the verifier may have to say; the log has
+/// them.
+fn brief(error: ProgramError) -> anyhow::Error {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        log::debug!("the verifier says:\n{log}");
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(6)..].join("; ");
+        return anyhow!("the kernel rejects the program ({io_error}): {last}");
+    }
+    error.into()
+}
+
+fn attached(hook: &str, measures: &str) -> ProbeStatus {
+    ProbeStatus {
+        hook: hook.to_owned(),
+        measures: measures.to_owned(),
+        state: ProbeState::Attached,
+        detail: String::new(),
+        remedy: String::new(),
+    }
+}
+
+fn not_attached(hook: &str, measures: &str, error: &anyhow::Error) -> ProbeStatus {
+    ProbeStatus { state: ProbeState::Missing, detail: format!("{error:#}"), ..attached(hook, measures) }
+}
+
+/// Before 5.11 map memory counted against RLIMIT_MEMLOCK.
+fn raise_memlock_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is valid. A refusal shows later as a map that cannot be made.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// `run_cnt` and `run_time_ns` of a program, from its `fdinfo`; they stand still while
+/// `kernel.bpf_stats_enabled` is 0.
+fn run_statistics(roots: &Roots, fd: i32) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(roots.proc.join(format!("self/fdinfo/{fd}"))).ok()?;
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse::<u64>().ok())
+    };
+    Some((field("run_cnt")?, field("run_time_ns")?))
+}

@@ -1,0 +1,75 @@
+//! The recording's file: its place is checked before measuring, and it appears only when whole.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::NamedTempFile;
+
+use crate::model::Recording;
+
+/// Where a recording will be written.
+pub(super) struct Output {
+    path: PathBuf,
+    sink: Sink,
+}
+
+enum Sink {
+    /// A new file beside the place, moved there when it is whole.
+    Fresh(NamedTempFile),
+    /// A pipe or device that is there already.
+    Special(File),
+}
+
+impl Output {
+    /// Reserves the place.
+    ///
+    /// # Errors
+    /// If nothing can be written there.
+    pub(super) fn reserve(path: &Path) -> Result<Self> {
+        let advice = || format!("cannot write the recording to {}: give -o a path that can be written", path.display());
+        let sink = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                bail!("cannot write the recording to {}: it is a folder; give -o a file", path.display())
+            }
+            Ok(metadata) if !metadata.is_file() => {
+                Sink::Special(File::options().write(true).open(path).with_context(advice)?)
+            }
+            _ => {
+                let folder = match path.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => parent,
+                    _ => Path::new("."),
+                };
+                Sink::Fresh(NamedTempFile::with_prefix_in(".nfslat-", folder).with_context(advice)?)
+            }
+        };
+        Ok(Self { path: path.to_path_buf(), sink })
+    }
+
+    /// Writes the recording. An old file of this name is replaced only if all went well.
+    ///
+    /// # Errors
+    /// If it cannot be written, as when the disk is full.
+    pub(super) fn write(self, recording: &Recording) -> Result<()> {
+        let context = || format!("the recording was not written to {}", self.path.display());
+        match self.sink {
+            Sink::Special(file) => write_to(&file, recording).with_context(context),
+            Sink::Fresh(file) => {
+                write_to(file.as_file(), recording).with_context(context)?;
+                file.as_file().sync_all().with_context(context)?;
+                file.persist(&self.path).with_context(context)?;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn write_to(file: &File, recording: &Recording) -> Result<()> {
+    let mut writer = BufWriter::new(file);
+    recording.write_to(&mut writer)?;
+    writer.flush()?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The recording: what was measured, as plain values. Everything that is reported, drawn or
+//! compared is computed from it, so it holds raw sums and histograms and no verdicts.
+
+mod file;
+mod hist;
+mod host;
+mod recording;
+mod rpc;
+mod sched;
+mod validate;
+
+pub use file::{FORMAT_VERSION, ReadError};
+pub use hist::Histogram;
+pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};
+pub use recording::{Options, Recording, Slice, Window};
+pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
+pub use sched::{Process, Stack, Thread, ThreadSlice, ThreadTimes, WaitHistogramSlice, WaitSeries, WaitSlice};

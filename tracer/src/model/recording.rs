@@ -1,0 +1,100 @@
+//! The recording as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Cost, Host, InFlight, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries,
+    RpcSlice, Stack, Thread, ThreadSlice, Transport, WaitHistogramSlice, WaitSeries, WaitSlice,
+};
+
+/// One run of the tracer on one machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// Version of the tool that wrote it.
+    pub tool_version: String,
+    /// The machine.
+    pub host: Host,
+    /// When, and for how long.
+    pub window: Window,
+    /// What was asked for.
+    pub options: Options,
+    /// What could be measured and what could not, and why.
+    pub probes: Vec<ProbeStatus>,
+    /// NFS mounts seen during the run.
+    pub mounts: Vec<Mount>,
+    /// RPC clients seen during the run.
+    pub clients: Vec<RpcClient>,
+    /// Transports seen during the run.
+    pub transports: Vec<Transport>,
+    /// Operations x client x transport; slices refer to them by index.
+    pub rpc_series: Vec<RpcSeries>,
+    /// Processes of the threads below; threads refer to them by index.
+    pub processes: Vec<Process>,
+    /// Threads; wait series refer to them by index.
+    pub threads: Vec<Thread>,
+    /// Distinct kernel stacks; wait series refer to them by index.
+    pub stacks: Vec<Stack>,
+    /// Thread x stack x flags; slices refer to them by index.
+    pub waits: Vec<WaitSeries>,
+    /// The run, cut in slices of about a second, in order. In a file each has a section of its own.
+    #[serde(skip)]
+    pub slices: Vec<Slice>,
+    /// Calls open when the window closed.
+    pub in_flight: Vec<InFlight>,
+    /// PSI totals over the window; `None` where the kernel has none.
+    pub pressure: Option<Pressure>,
+    /// What was lost. Empty when nothing was.
+    pub losses: Vec<Loss>,
+    /// What measuring cost.
+    pub cost: Cost,
+}
+
+/// The time that was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Start, CLOCK_REALTIME.
+    pub start_unix_ns: u64,
+    /// Start, CLOCK_MONOTONIC: the clock of every other time here.
+    pub start_mono_ns: u64,
+    /// Length, CLOCK_MONOTONIC.
+    pub duration_ns: u64,
+    /// True if the user or a signal ended it before the time asked for.
+    pub stopped_early: bool,
+}
+
+/// What the user asked for; filters are part of what a number means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// Only this process.
+    pub pid: Option<u32>,
+    /// Only threads of this name.
+    pub comm: Option<String>,
+    /// Only this cgroup and those below it.
+    pub cgroup: Option<String>,
+    /// Only this mount point in the NFS part.
+    pub mount: Option<String>,
+    /// Waits shorter than this are summed without a stack.
+    pub min_wait_ns: u64,
+    /// The traced command and its arguments; empty: none.
+    pub command: Vec<String>,
+    /// Its exit code, if it ended.
+    pub command_exit_code: Option<i32>,
+}
+
+/// About a second of the run. Only what changed in it is listed. A wait and a call count in the
+/// slice in which they ended; those still open at the end of the window count in the last slice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Start, from the start of the window.
+    pub start_ns: u64,
+    /// Length.
+    pub duration_ns: u64,
+    /// Calls done.
+    pub rpc: Vec<RpcSlice>,
+    /// Time of threads.
+    pub threads: Vec<ThreadSlice>,
+    /// Waits ended.
+    pub waits: Vec<WaitSlice>,
+    /// Histograms of the waits ended.
+    pub wait_histograms: Vec<WaitHistogramSlice>,
+}

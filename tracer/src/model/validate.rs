@@ -1,0 +1,56 @@
+//! Checks of a recording that was read: what refers to something must refer to something that is
+//! there, so that analysis may index without fear.
+
+use super::{Recording, Slice};
+
+impl Recording {
+    /// Checks every reference.
+    ///
+    /// # Errors
+    /// The first contradiction found, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        let Self { processes, threads, stacks, mounts, .. } = self;
+        for client in &self.clients {
+            for &mount in &client.mounts {
+                within("an RPC client", "mount", mount, mounts.len())?;
+            }
+        }
+        for thread in threads {
+            within("a thread", "process", thread.process, processes.len())?;
+        }
+        for wait in &self.waits {
+            within("a wait", "thread", wait.thread, threads.len())?;
+            if let Some(stack) = wait.stack {
+                within("a wait", "stack", stack, stacks.len())?;
+            }
+        }
+        self.slices.iter().try_for_each(|slice| self.validate_slice(slice))
+    }
+
+    fn validate_slice(&self, slice: &Slice) -> Result<(), String> {
+        for rpc in &slice.rpc {
+            within("a slice", "RPC series", rpc.series, self.rpc_series.len())?;
+        }
+        for thread in &slice.threads {
+            within("a slice", "thread", thread.thread, self.threads.len())?;
+        }
+        for wait in &slice.waits {
+            within("a slice", "wait", wait.wait, self.waits.len())?;
+        }
+        for histogram in &slice.wait_histograms {
+            within("a slice", "process", histogram.process, self.processes.len())?;
+            if let Some(stack) = histogram.stack {
+                within("a slice", "stack", stack, self.stacks.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within(who: &str, what: &str, index: u32, len: usize) -> Result<(), String> {
+    if (index as usize) < len {
+        Ok(())
+    } else {
+        Err(format!("{who} refers to {what} {index} of {len}"))
+    }
+}

@@ -1,0 +1,20 @@
+//! The answer in its output formats, one file per format. Pure: whether to use colour and how wide
+//! the screen is comes as a [`Style`].
+
+pub mod json;
+pub mod text;
+
+/// How text is to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Use ANSI colours.
+    pub colour: bool,
+    /// Columns available.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { colour: false, width: 100 }
+    }
+}

@@ -1,0 +1,139 @@
+//! NFS calls: one table for each mount, two lines for each operation, so that all four parts of a
+//! call's time stand beside each other in the order in which they pass.
+
+use super::{super::Style, escape::escape, paragraph::paragraph, table::cut};
+use crate::analyse::{
+    Answer,
+    answer::{Latency, RpcRow},
+    by_operation,
+    units::{count, counted, duration, per_second, percent, short_duration},
+};
+
+/// Operations shown for one mount.
+const OPERATIONS: usize = 8;
+
+/// Columns left of the latencies.
+const LEFT: usize = 26;
+
+/// Mounts shown.
+const MOUNTS: usize = 4;
+
+/// Tables of all mounts, most time first.
+pub(super) fn tables(answer: &Answer, style: Style) -> String {
+    let operations = by_operation(&answer.rpc);
+    // Rows come most time first, so mounts do as well.
+    let mut mounts: Vec<Vec<&RpcRow>> = Vec::new();
+    for row in &operations {
+        match mounts.iter_mut().find(|mount| is_same_place(mount[0], row)) {
+            Some(mount) => mount.push(row),
+            None => mounts.push(vec![row]),
+        }
+    }
+    let mut tables: Vec<_> =
+        mounts.iter().take(MOUNTS).map(|rows| table(answer, rows, style)).collect();
+    if mounts.len() > MOUNTS {
+        let rest: Vec<_> = mounts[MOUNTS..].concat();
+        tables.push(format!("{} mounts more: {}\n", mounts.len() - MOUNTS, rest_of(answer, &rest)));
+    }
+    tables.join("\n")
+}
+
+fn is_same_place(a: &RpcRow, b: &RpcRow) -> bool {
+    (&a.mounts, &a.server) == (&b.mounts, &b.server)
+}
+
+fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
+    let quantiles = "    p50    p90    p99    max";
+    let heading = format!("{:<LEFT$}         {quantiles}         {quantiles}", "operation, calls, rate");
+    let mut text = style.strong(&title(answer, rows, style));
+    text.push_str(&style.faint(&format!("{}\n", cut(&heading, style.width))));
+    for row in rows.iter().take(OPERATIONS) {
+        text.push_str(&operation(answer, row, style));
+    }
+    if rows.len() > OPERATIONS {
+        let rest = &rows[OPERATIONS..];
+        text.push_str(&format!(
+            "{} more: {}; see --json\n",
+            counted(rest.len() as u64, "operation"),
+            rest_of(answer, rest)
+        ));
+    }
+    text
+}
+
+/// `NFS /mnt/a  10.0.0.1:/export  v4.2  tcp 10.0.0.1 (xprt 3)`.
+fn title(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
+    let row = rows[0];
+    let mut words = Vec::new();
+    match row.mounts.as_slice() {
+        [] => words.push("calls of a mount that was not identified".to_owned()),
+        [mount] => {
+            words.push(mount.clone());
+            let known = answer.mounts.iter().find(|known| known.mount_point == *mount);
+            words.extend(known.map(|known| format!("{} v{}", known.source, known.version)));
+        }
+        several => words.push(format!("{}, shared by {}", row.server, several.join(", "))),
+    }
+    words.push(transports(answer, row));
+    paragraph(&words.join("  "), "NFS ", "    ", style)
+}
+
+fn transports(answer: &Answer, place: &RpcRow) -> String {
+    let mut transports: Vec<_> = answer
+        .rpc
+        .iter()
+        .filter(|row| is_same_place(row, place))
+        .filter_map(|row| Some((row.xprt?, row.xprt_address.as_str())))
+        .collect();
+    transports.sort_unstable();
+    transports.dedup();
+    match transports.as_slice() {
+        [] => String::new(),
+        [(id, address)] => format!("{address} xprt {id}").trim_start().into(),
+        several => counted(several.len() as u64, "transport"),
+    }
+}
+
+/// Two lines: before and between, after and all.
+fn operation(answer: &Answer, row: &RpcRow, style: Style) -> String {
+    let rate = per_second(row.count, answer.window.duration_ns);
+    let calls = format!("{:>6} {:>7}", count(row.count), format!("{rate}/s"));
+    let wide = LEFT.saturating_sub(calls.chars().count() + 1);
+    let name = cut(&escape(&row.op), wide);
+    let mut troubles = format!("  {} err {} resent", count(row.errors), count(row.retransmitted));
+    if row.in_flight > 0 {
+        troubles.push_str(&format!(" {} open", count(row.in_flight)));
+    }
+    [
+        (format!("{name:<wide$} {calls}"), ("backlog", &row.backlog_ns), ("rtt", &row.rtt_ns)),
+        (format!("{troubles:<LEFT$}"), ("tail", &row.tail_ns), ("execute", &row.execute_ns)),
+    ]
+    .map(|(left, (a, first), (b, second))| {
+        let line = format!("{left}  {a:<7}{}  {b:<7}{}", cells(first), cells(second));
+        format!("{}\n", cut(&line, style.width))
+    })
+    .concat()
+}
+
+fn cells(latency: &Latency) -> String {
+    if latency.count == 0 {
+        return format!("{:>7}{:>7}{:>7}{:>7}", "-", "-", "-", "-");
+    }
+    [latency.p50, latency.p90, latency.p99, latency.max]
+        .map(|ns| format!("{:>7}", short_duration(ns)))
+        .concat()
+}
+
+fn rest_of(answer: &Answer, rows: &[&RpcRow]) -> String {
+    let time = |rows: &mut dyn Iterator<Item = &RpcRow>| {
+        rows.fold(0_u64, |sum, row| sum.saturating_add(u64::try_from(row.execute_ns.sum).unwrap_or(0)))
+    };
+    let calls = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.count));
+    let spent = time(&mut rows.iter().copied());
+    format!(
+        "{}, {} ({} of all NFS time)",
+        counted(calls, "call"),
+        duration(spent),
+        percent(spent, time(&mut answer.rpc.iter()))
+    )
+}
