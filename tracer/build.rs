@@ -25,8 +25,7 @@ fn main() -> Result<()> {
         unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     }
     let root = env::var("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")? + "/../tracer-ebpf";
-    let package =
-        Package { name: "tracer-ebpf", root_dir: &root, no_default_features: false, features: &[] };
+    let package = Package { name: "tracer-ebpf", root_dir: &root, no_default_features: false, features: &[] };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
 }
 

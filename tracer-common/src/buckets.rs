@@ -32,11 +32,7 @@ const fn bucket_of_small(value_ns: u64) -> u16 {
 #[inline(always)]
 #[must_use]
 pub const fn bucket_of(value_ns: u64) -> u16 {
-    if value_ns >= CEILING_NS {
-        OVERFLOW_BUCKET
-    } else {
-        bucket_of_small(value_ns)
-    }
+    if value_ns >= CEILING_NS { OVERFLOW_BUCKET } else { bucket_of_small(value_ns) }
 }
 
 /// The bucket that counts `value_ns` when only every `2^coarse`-th sub-bucket is kept: fewer
@@ -46,11 +42,7 @@ pub const fn bucket_of(value_ns: u64) -> u16 {
 #[must_use]
 pub const fn coarse_bucket_of(value_ns: u64, coarse: u32) -> u16 {
     let bucket = bucket_of(value_ns);
-    if bucket == OVERFLOW_BUCKET || (bucket as u64) < SUB_COUNT {
-        bucket
-    } else {
-        bucket & !((1 << coarse) - 1)
-    }
+    if bucket == OVERFLOW_BUCKET || (bucket as u64) < SUB_COUNT { bucket } else { bucket & !((1 << coarse) - 1) }
 }
 
 /// Smallest value of a bucket, in ns.

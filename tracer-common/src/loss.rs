@@ -63,9 +63,15 @@ losses! {
     /// A new client found no room in the client table.
     ClientTableFull = "client-table-full",
         "RPC clients whose mount could not be noted: their calls are shown without a mount point";
-    /// A thread was switched in although it was last seen on a CPU or dead.
+    /// A thread left or got a CPU in a state from which it could not.
     StateMismatch = "state-mismatch",
-        "scheduler events that did not fit the state last seen of a thread: one was missed before it";
+        "scheduler events that did not fit the state last seen of a thread, so one before it was missed: the time between is not attributed";
+    /// A switch to a thread went unreported.
+    UnseenSwitch = "unseen-switch",
+        "switches that the kernel did not report: the thread's time on CPU begins at the switch before, and what it waited for last is not known";
+    /// A blocked thread got a CPU without having been woken.
+    MissedWakeup = "missed-wakeup",
+        "waits whose wake-up was missed: they are counted until the thread ran, its time in the run queue included";
 }
 
 /// Number of loss counters.

@@ -27,8 +27,10 @@ pub mod state {
     pub const RUNNABLE: u32 = 1;
     /// Asleep, waiting for something other than a CPU.
     pub const BLOCKED: u32 = 2;
-    /// Gone.
+    /// Gone; as an index, time whose state is not known because an event was missed.
     pub const DEAD: u32 = 3;
+    /// Index of the time whose state is not known.
+    pub const UNSEEN: usize = DEAD as usize;
     /// Number of states.
     pub const COUNT: usize = 4;
 }
@@ -47,7 +49,30 @@ pub mod wait_flags {
     pub const OPEN_AT_END: u32 = 1 << 4;
     /// A kernel thread's wait.
     pub const KERNEL_THREAD: u32 = 1 << 5;
+    /// For a read-write semaphore, to read.
+    pub const LOCK_READ: u32 = 1 << 6;
+    /// For a read-write semaphore, to write.
+    pub const LOCK_WRITE: u32 = 1 << 7;
+    /// For a mutex.
+    pub const LOCK_MUTEX: u32 = 1 << 8;
+    /// For another sleeping lock: per-CPU rwsem, rtmutex.
+    pub const LOCK_OTHER: u32 = 1 << 9;
+    /// The lock is the mmap_lock of the thread's own address space, by its address.
+    pub const MMAP_LOCK: u32 = 1 << 10;
+    /// Any lock.
+    pub const LOCK: u32 = LOCK_READ | LOCK_WRITE | LOCK_MUTEX | LOCK_OTHER;
 }
+
+/// Who has a CPU, as far as seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Occupant {
+    /// The thread.
+    pub thread: ThreadKey,
+    /// Since when (CLOCK_MONOTONIC); 0: nothing was seen on this CPU yet.
+    pub since_ns: u64,
+}
+const _: () = assert!(size_of::<Occupant>() == 16);
 
 /// Time of one thread, since tracing of it began. Sums are in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +92,12 @@ pub struct ThreadState {
     pub wait_flags: u32,
     /// 1 for a kernel thread.
     pub kernel_thread: u32,
+    /// The lock flags of [`wait_flags`] while the thread contends for a sleeping lock, else 0.
+    pub lock_flags: u32,
+    /// Explicit padding.
+    pub pad: u32,
+    /// Address of that lock.
+    pub lock: u64,
     /// Time in each state that has been left, by [`mod@state`]. Blocked time includes short waits.
     pub time_ns: [u64; state::COUNT],
     /// The part of the blocked time in waits shorter than the threshold: no stack was taken.
@@ -80,7 +111,7 @@ pub struct ThreadState {
     /// `task_struct.comm`: a name set by the program, proof of nothing.
     pub comm: [u8; 16],
 }
-const _: () = assert!(size_of::<ThreadState>() == 120);
+const _: () = assert!(size_of::<ThreadState>() == 136);
 
 /// Waits are summed by thread, kernel stack and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

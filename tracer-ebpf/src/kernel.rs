@@ -69,7 +69,9 @@ impl Task {
     /// True while it runs on a CPU.
     #[inline(always)]
     pub(crate) fn on_cpu(self) -> bool {
-        self.read::<i32>(&TASK_ON_CPU) != 0
+        // An int up to 6.x, a byte in 7.3; its lowest byte tells either way on little-endian
+        // machines, which this object is built for.
+        self.read::<u8>(&TASK_ON_CPU) != 0
     }
 
     /// The scheduler's state: 0 is runnable. `task_struct.__state` since 5.14, `state` before.
@@ -92,8 +94,14 @@ impl Task {
     #[inline(always)]
     pub(crate) fn comm(self) -> [u8; 16] {
         // SAFETY: as in `read`; the helper copes with any address.
-        unsafe { bpf_probe_read_kernel(self.0.add(TASK_COMM.load() as usize).cast()) }
-            .unwrap_or_default()
+        unsafe { bpf_probe_read_kernel(self.0.add(TASK_COMM.load() as usize).cast()) }.unwrap_or_default()
+    }
+
+    /// Address of the mmap_lock of its address space; 0 for a kernel thread.
+    #[inline(always)]
+    pub(crate) fn mmap_lock(self) -> u64 {
+        let mm: u64 = self.read(&TASK_MM);
+        if mm == 0 { 0 } else { mm + u64::from(MM_MMAP_LOCK.load()) }
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use nfslat_common::{
     config::{Control, RpcOffsets},
     loss::LOSS_KINDS,
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
-    sched::{KernelStack, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
 };
 
 /// The window.
@@ -23,6 +23,10 @@ pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_
 /// State and sums of every traced thread.
 #[map]
 pub(crate) static THREADS: HashMap<ThreadKey, ThreadState> = HashMap::with_max_entries(1, 0);
+
+/// The thread that each CPU was last seen to switch to.
+#[map]
+pub(crate) static ON_CPU: PerCpuArray<Occupant> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes of the traced command: it and its descendants.
 #[map]
@@ -50,8 +54,7 @@ pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0)
 
 /// Calls summed by operation, client and transport.
 #[map]
-pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> =
-    PerCpuHashMap::with_max_entries(1, 0);
+pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
 /// Latency histograms: one entry for each bucket in use.
 #[map]

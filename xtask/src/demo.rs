@@ -54,7 +54,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     ));
     let progress = Arc::new(Progress::start("booting three machines"));
     let mut guests = lab.three_guests(&kernel);
-    guests.server = watched(guests.server, "server", &progress);
+    let waiting = Arc::clone(&progress);
+    guests.server = watched(guests.server, "server", &progress)
+        .on_wait(move || waiting.stage("waiting until other guests have ended, then booting three machines"));
     guests.a = client(guests.a, "a", &progress)?;
     guests.b = client(guests.b, "b", &progress)?.env("DELAY_MS", arguments.delay);
     let script = client_script(arguments.duration);

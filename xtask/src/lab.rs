@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
         guest = guest.file(host, guest_path);
     }
+    let guest = guest.on_wait(|| show::step("waiting", "until other guests leave processors free"));
     let result = guest.on_output(to_terminal).run(&script(arguments))?;
     if let Some(folder) = &arguments.results {
         copy(&result.results(), folder)?;

@@ -42,15 +42,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn stages(arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let start = Instant::now();
     if arguments.no_lab {
         show::title("setup");
         ebpf::setup()?;
     } else {
         setup::everything(false)?;
     }
+    report.add("setup", start.elapsed(), Outcome::default());
     let workspace = ["--workspace", "--exclude", KERNEL_SIDE];
     if arguments.only.is_none() {
-        report.stage("format", cargo(&["fmt", "--all", "--check"]), Kind::Check)?;
+        report.stage("format", cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"]), Kind::Check)?;
         let mut lints = cargo(&["clippy", "--quiet", "--all-targets"]);
         lints.args(workspace).args(["--", "--deny", "warnings"]);
         report.stage("lints", lints, Kind::Check)?;
@@ -62,7 +64,7 @@ fn stages(arguments: &Arguments, report: &mut Report) -> Result<()> {
 
     let start = Instant::now();
     build::release(&["nfslat", "nfslat-workload"])?;
-    show::step("release build", &show::duration(start.elapsed()));
+    report.add("release build", start.elapsed(), Outcome::default());
     let release = build::target()?.join("release");
     let mut suite = cargo(&["test", "--package", SUITE, "--no-fail-fast", "--"]);
     suite.args(filter);
@@ -149,7 +151,8 @@ impl Report {
         let total = self.total();
         println!();
         for (name, time, outcome) in &self.stages {
-            println!("  {name:<16} {:>12}   {outcome}", show::duration(*time));
+            let counts = if *outcome == Outcome::default() { String::new() } else { outcome.to_string() };
+            println!("{}", format!("  {name:<16} {:>12}   {counts}", show::duration(*time)).trim_end());
         }
         println!("  {:<16} {:>12}", "all", show::duration(time));
         if !total.skips.is_empty() {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::{
     Kernel, Lab, host,
@@ -43,6 +43,7 @@ pub struct Guest {
     mem_mib: usize,
     timeout: Duration,
     sink: Option<Sink>,
+    pub(crate) on_wait: Box<dyn FnMut() + Send>,
 }
 
 type Sink = Box<dyn FnMut(&[u8]) + Send>;
@@ -58,6 +59,7 @@ impl Guest {
             mem_mib: 1024,
             timeout: Duration::from_secs(300),
             sink: None,
+            on_wait: Box::new(|| ()),
         }
     }
 
@@ -103,12 +105,18 @@ impl Guest {
         self
     }
 
+    /// Calls `waiting` if the guest cannot start at once, because others have the machine's processors.
+    pub fn on_wait(mut self, waiting: impl FnMut() + Send + 'static) -> Self {
+        self.on_wait = Box::new(waiting);
+        self
+    }
+
     /// Boots the guest, runs `script` with bash (`set -euo pipefail`, the functions of `guest/` at hand) as root, and
     /// returns when the guest has powered off.
     ///
     /// A script that fails is a result, with its exit code. A guest that panics, hangs or never boots is an error.
-    pub fn run(self, script: &str) -> Result<GuestResult> {
-        let slots = Slots::acquire(&self.lab.slots(), self.smp)?;
+    pub fn run(mut self, script: &str) -> Result<GuestResult> {
+        let slots = Slots::acquire(&self.lab.slots(), self.smp, &mut self.on_wait)?;
         let mut running = self.start(script, Vec::new(), None)?;
         let result = loop {
             if let Some(result) = running.poll()? {
@@ -270,14 +278,16 @@ impl GuestResult {
 
     /// This result, or an error with the script's last lines if the script failed.
     pub fn success(self) -> Result<Self> {
-        if self.code != 0 {
-            bail!(
-                "the guest's script failed with code {}\n--- its output ended with\n{}\n--- all of it is in {}",
-                self.code,
-                host::tail(&self.output, TAIL),
-                self.folder.display()
-            );
-        }
-        Ok(self)
+        if self.code == 0 { Ok(self) } else { Err(self.failure()) }
+    }
+
+    /// The error that tells of a script that failed.
+    pub(crate) fn failure(&self) -> Error {
+        anyhow!(
+            "the guest's script failed with code {}\n--- its output ended with\n{}\n--- all of it is in {}",
+            self.code,
+            host::tail(&self.output, TAIL),
+            self.folder.display()
+        )
     }
 }

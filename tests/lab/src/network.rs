@@ -71,9 +71,11 @@ impl ThreeGuests {
         Self { server: guest("server", 1024), a: guest("a", 768), b: guest("b", 768), lab: lab.clone() }
     }
 
-    /// Runs all three. A script that fails is an error here, since the others cannot go on without it.
-    pub fn run(self, scripts: ThreeScripts<'_>) -> Result<ThreeResults> {
-        let _machine = Slots::acquire_all(&self.lab.slots())?;
+    /// Runs all three once no other guest runs (the server is the one that is told of a wait).
+    ///
+    /// A script that fails is an error here, since the others cannot go on without it.
+    pub fn run(mut self, scripts: ThreeScripts<'_>) -> Result<ThreeResults> {
+        let _machine = Slots::acquire_all(&self.lab.slots(), &mut self.server.on_wait)?;
         let wires = runs::create(&self.lab.runs(), "wires")?;
         let start = |guest: Guest, name, script| {
             guest.start(script, arguments(name), Some(&wires)).with_context(|| format!("starting guest {name}"))
@@ -125,8 +127,8 @@ fn wait(running: &mut [Running]) -> Result<[GuestResult; 3]> {
         thread::sleep(LOOK);
     }
     if let Some((_, index)) = failed {
-        let result = results[index].take().context("a guest that failed has a result")?;
-        return result.success().and_then(|_| bail!("a guest failed")).context(format!("guest {}", NAMES[index]));
+        let failed = results[index].take().context("a guest that failed has a result")?;
+        return Err(failed.failure()).context(format!("guest {}", NAMES[index]));
     }
     let [Some(server), Some(a), Some(b)] = results else { bail!("a guest has no result") };
     Ok([server, a, b])
@@ -136,7 +138,7 @@ fn wait(running: &mut [Running]) -> Result<[GuestResult; 3]> {
 fn arguments(name: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-    if name == "server" {
+    if name == NAMES[0] {
         for client in &NAMES[1..] {
             add("-netdev", format!("stream,id=wire-{client},server=on,addr.type=unix,addr.path={client}"));
             add("-netdev", format!("hubport,id=hub-{client},hubid=0,netdev=wire-{client}"));
@@ -145,8 +147,9 @@ fn arguments(name: &str) -> Vec<String> {
     } else {
         add("-netdev", format!("stream,id=card,server=off,addr.type=unix,addr.path={name}"));
     }
-    let number = NAMES.iter().position(|known| *known == name).unwrap_or_default() + 1;
-    add("-device", format!("virtio-net-pci,netdev=card,mac=52:54:00:00:50:{number:02x},romfile="));
+    // Any address will do that differs from the others'; the first letters' codes do.
+    let last = name.bytes().next().unwrap_or_default();
+    add("-device", format!("virtio-net-pci,netdev=card,mac=52:54:00:00:50:{last:02x},romfile="));
     arguments
 }
 

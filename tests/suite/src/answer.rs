@@ -61,6 +61,8 @@ pub struct Finding {
 pub struct Rpc {
     /// Mount point.
     pub mount: Option<String>,
+    /// RPC program.
+    pub program: u32,
     /// Operation.
     pub op: String,
     /// Calls done.

@@ -1,16 +1,23 @@
 //! The suite inside a guest: runs the checks of one stage and writes their verdicts down.
 
-use std::{env, fs};
+use std::{env, fs, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, Result};
 
-use crate::{check::Verdict, checks, machine::Machine};
+use crate::{
+    check::{Check, Ended, Verdict},
+    checks,
+    machine::Machine,
+};
 
 /// Names the stage to run; only set in a guest.
 pub const STAGE: &str = "NFSLAT_SUITE_STAGE";
 
 /// Names of the checks that were asked for, separated by blanks.
 pub const WANTED: &str = "NFSLAT_SUITE_WANTED";
+
+/// How long one check may take on an emulated machine.
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// The stage that this process is to run, if it runs in a guest.
 #[must_use]
@@ -25,12 +32,24 @@ pub fn run(stage: &str) -> Result<()> {
     for check in checks::ALL.iter().filter(|check| check.stage.name() == stage) {
         if wanted.split_whitespace().any(|name| name == check.name) {
             println!("suite: {}", check.name);
-            let verdict = check.verdict(&machine);
+            let verdict = verdict_in_time(check, &machine);
             println!("suite: {} {:?} after {:.1} s", check.name, verdict.result, verdict.seconds);
             write(&machine, &verdict)?;
         }
     }
     Ok(())
+}
+
+/// A check that hangs must not take the verdicts of all others along.
+fn verdict_in_time(check: &'static Check, machine: &Machine) -> Verdict {
+    let (sender, receiver) = mpsc::channel();
+    let machine = machine.clone();
+    thread::spawn(move || sender.send(check.verdict(&machine)));
+    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| Verdict {
+        check: check.name.to_owned(),
+        result: Ended::Failed(format!("it has not ended after {} s", LIMIT.as_secs())),
+        seconds: LIMIT.as_secs_f64(),
+    })
 }
 
 /// One file for each: what is written stays, however the guest ends.

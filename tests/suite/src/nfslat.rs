@@ -2,10 +2,11 @@
 
 use std::{ffi::OsStr, process::Command, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     answer::Answer,
+    guest,
     machine::Machine,
     process::{Finished, PATIENCE, Process},
 };
@@ -55,15 +56,33 @@ impl Trace {
     }
 }
 
+/// Whether a trace may end so.
+///
+/// A guest is the suite's own, and there nothing may be missing. Elsewhere a kernel may not report
+/// all that happens: one was seen to leave out the switches of its hypervisor's agent, in its own
+/// trace as well. The tool is right to call its data incomplete there (exit code 3), and the checks
+/// still compare the numbers.
+fn may_end_with(code: Option<i32>) -> bool {
+    code == Some(0) || (code == Some(3) && guest::stage().is_none())
+}
+
+/// Fails unless a trace that printed text went well.
+pub fn went_well(finished: &Finished) -> Result<()> {
+    if may_end_with(finished.code()) {
+        return Ok(());
+    }
+    bail!("nfslat ended with {} and said:\n{}{}", finished.status, finished.stderr, finished.stdout)
+}
+
 /// The answer of a finished trace that must have gone well.
 pub fn answer_of(finished: &Finished) -> Result<Answer> {
-    if finished.code() != Some(0) {
-        bail!("nfslat ended with {} and said:\n{}", finished.status, finished.stderr);
-    }
-    let answer: Answer = serde_json::from_str(&finished.stdout)
-        .with_context(|| format!("nfslat printed no answer, but:\n{}", finished.stdout))?;
+    let Ok(answer) = serde_json::from_str::<Answer>(&finished.stdout) else {
+        bail!("nfslat ended with {} and no answer: {}{}", finished.status, finished.stderr, finished.stdout);
+    };
     ensure!(answer.schema == "nfslat/1", "the schema is called {}", answer.schema);
-    ensure!(answer.complete && answer.losses.is_empty(), "data was lost: {:?}", answer.losses);
+    ensure!(may_end_with(finished.code()), "it ended with {} and lost {:?}", finished.status, answer.losses);
+    ensure!(answer.complete == (finished.code() == Some(0)), "the exit code does not tell what the answer does");
+    ensure!(!answer.complete || answer.losses.is_empty(), "it calls itself complete, and lost {:?}", answer.losses);
     Ok(answer)
 }
 

@@ -14,6 +14,9 @@ use anyhow::{Context, Result, bail};
 /// How long a program may take to say or do what it should. Emulated machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// A running program. It is killed if the check ends before it.
 #[derive(Debug)]
 pub struct Process {
@@ -133,7 +136,7 @@ impl Process {
                 let said = self.said.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
                 bail!("{} has not ended after {} s; it said:\n{said}", self.name, limit.as_secs());
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(LOOK);
         };
         let wall = self.start.elapsed();
         let stdout = reader.join().expect("reading does not panic")?;
@@ -147,9 +150,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // After `finish` both do nothing; before, they end what the check leaves behind.
+        // After `finish` both do nothing; before, they end what the check leaves behind. Not every
+        // process ends when it is killed: one that waits for a dead NFS server may not.
         drop(self.child.kill());
-        drop(self.child.wait());
+        let end = Instant::now() + Duration::from_secs(2);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::sleep(LOOK);
+        }
     }
 }
 

@@ -3,9 +3,7 @@
 //!
 //! Kernels from 6.12 on also show it in sysfs; this way works on all, with VAST's client too.
 
-use aya_ebpf::{
-    EbpfContext, bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext,
-};
+use aya_ebpf::{EbpfContext, bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use nfslat_common::{config::RpcOffsets, loss::LossKind, rpc::ClientInfo};
 
 use crate::{

@@ -8,10 +8,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        generated::bpf_probe_read_kernel_str,
-    },
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str},
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
@@ -19,9 +16,7 @@ use nfslat_common::{
     buckets,
     config::RpcOffsets,
     loss::LossKind,
-    rpc::{
-        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part,
-    },
+    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
 };
 
 use crate::{
@@ -108,14 +103,7 @@ fn count_call(
 /// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
 /// times restarted by the kernel) stay in the sum and are counted apart.
 #[inline(always)]
-fn add_part(
-    ctx: &RawTracePointContext,
-    sum: &mut PartSum,
-    rpc: RpcKey,
-    part: usize,
-    value_ns: i64,
-    first: bool,
-) {
+fn add_part(ctx: &RawTracePointContext, sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: bool) {
     sum.sum_ns += value_ns;
     if value_ns < 0 {
         sum.negative += 1;
@@ -241,9 +229,7 @@ fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
     let mut name = [0u8; OP_NAME_LEN];
     if let Some(text) = read_at::<*const u8>(base, offset) {
         // SAFETY: the helper checks the address and writes at most the stated length.
-        unsafe {
-            bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), OP_NAME_LEN as u32, text.cast())
-        };
+        unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), OP_NAME_LEN as u32, text.cast()) };
     }
     name
 }

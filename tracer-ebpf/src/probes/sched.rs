@@ -4,15 +4,15 @@
 //! `schedstat` also begins to count its waiting for a CPU.
 
 use aya_ebpf::{Global, bindings::BPF_ANY, macros::btf_tracepoint, programs::BtfTracePointContext};
-use nfslat_common::{config::filter as role, loss::LossKind};
+use nfslat_common::{config::filter as role, loss::LossKind, sched::Occupant};
 
 use crate::{
     filter,
     kernel::Task,
     loss,
-    maps::TREE,
+    maps::{ON_CPU, TREE},
     probes::threads::{self, Departure},
-    window,
+    window::{self, Moment},
 };
 
 /// 1 if `sched_switch` hands over the state of the thread that leaves (5.18 and later; before,
@@ -26,20 +26,34 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted: u64 = ctx.arg(0);
     let leaving = Task::new(ctx.arg(1));
     let entering = Task::new(ctx.arg(2));
-    let scheduler_state = if SWITCH_HAS_STATE.load() != 0 {
-        ctx.arg::<u32>(3)
-    } else {
-        leaving.scheduler_state()
-    };
+    // The argument is the state from before the kernel looked for pending signals. If it found
+    // one, the thread stays runnable and its own field is 0 again (up to 6.11).
+    let own_state = leaving.scheduler_state();
+    let scheduler_state = if SWITCH_HAS_STATE.load() != 0 && own_state != 0 { ctx.arg::<u32>(3) } else { own_state };
     // `preempt` is a bool: only its low byte is defined.
     let how = Departure { preempted: preempted & 0xff != 0, scheduler_state };
+    let entered_unseen_after_ns = note_switch(leaving, entering, at);
     if leaving.tid() != 0 {
-        threads::leave_cpu(leaving, how, at);
+        threads::leave_cpu(leaving, how, entered_unseen_after_ns, at);
     }
     if entering.tid() != 0 {
         threads::enter_cpu(entering, at);
     }
     0
+}
+
+/// Notes who gets this CPU. If the thread that leaves is not the one that was noted, a switch went
+/// unreported (some kernels hide threads from tracing): returns the time of the last one seen.
+#[inline(always)]
+fn note_switch(leaving: Task, entering: Task, at: Moment) -> Option<u64> {
+    let occupant = ON_CPU.get_ptr_mut(0)?;
+    // SAFETY: a pointer from a map lookup, valid for the run of the program; the entry is this
+    // CPU's own, and interrupts are off.
+    let occupant = unsafe { &mut *occupant };
+    let unseen = occupant.since_ns != 0 && occupant.thread != leaving.key();
+    let last_ns = occupant.since_ns;
+    *occupant = Occupant { thread: entering.key(), since_ns: at.now_ns };
+    unseen.then_some(last_ns)
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]

@@ -52,8 +52,7 @@ fn open_window(ctx: *mut IterTask) -> i32 {
     let thread = unsafe { &mut *thread };
     // An event on another CPU may have been first; then it knew better.
     if thread.state == state::BLOCKED && thread.since_ns == since_ns {
-        thread.wait_flags =
-            threads::wait_flags_of(task, scheduler_state) | wait_flags::OPEN_AT_START;
+        thread.wait_flags = threads::wait_flags_of(task, scheduler_state) | wait_flags::OPEN_AT_START;
     }
     0
 }

@@ -29,24 +29,44 @@ pub(super) struct Departure {
     pub(super) scheduler_state: u32,
 }
 
-/// A thread leaves its CPU.
+/// A thread leaves its CPU. If it got there unseen, `entered_unseen_after_ns` is the last moment at
+/// which it did not have it yet.
 #[inline(always)]
-pub(super) fn leave_cpu(task: Task, how: Departure, at: Moment) {
+pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_after_ns: Option<u64>, at: Moment) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::ON_CPU, at) else { return };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; see module docs.
     let thread = unsafe { &mut *thread };
+    if let Some(after_ns) = entered_unseen_after_ns {
+        enter_in_hindsight(key, thread, after_ns);
+    }
     add_elapsed(thread, state::ON_CPU, at);
     thread.state = if how.preempted || how.scheduler_state == 0 {
         state::RUNNABLE
     } else if how.scheduler_state & TASK_DEAD != 0 {
         state::DEAD
     } else {
-        thread.wait_flags = wait_flags_of(task, how.scheduler_state);
+        thread.wait_flags = wait_flags_of(task, how.scheduler_state) | thread.lock_flags;
         state::BLOCKED
     };
     thread.comm = task.comm();
     thread.tgid = task.tgid();
+}
+
+/// Makes up for a switch that went unreported: the thread has had the CPU since shortly after the
+/// given moment. What it waited for is not known any more: its stack has moved on.
+#[inline(always)]
+fn enter_in_hindsight(key: ThreadKey, thread: &mut ThreadState, after_ns: u64) {
+    if thread.state != state::RUNNABLE && thread.state != state::BLOCKED {
+        return;
+    }
+    loss::count(LossKind::UnseenSwitch);
+    if after_ns > thread.since_ns {
+        thread.time_ns[thread.state as usize & (state::COUNT - 1)] += after_ns - thread.since_ns;
+        thread.since_ns = after_ns;
+    }
+    thread.state = state::ON_CPU;
+    waits::record_pending_without_stack(key, thread);
 }
 
 /// A thread gets a CPU.
@@ -57,8 +77,8 @@ pub(super) fn enter_cpu(task: Task, at: Moment) {
     // SAFETY: as in `leave_cpu`.
     let thread = unsafe { &mut *thread };
     if thread.state == state::BLOCKED {
-        // It never slept: a signal was pending when it tried to, and the kernel (before 6.12)
-        // reports the state from before it noticed. No wake-up came, so it was runnable.
+        loss::count(LossKind::MissedWakeup);
+        end_wait(thread, at);
         thread.state = state::RUNNABLE;
     }
     add_elapsed(thread, state::RUNNABLE, at);
@@ -116,12 +136,7 @@ pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
 
 /// Adds the entry of a thread whose state since the start of the window is known.
 #[inline(always)]
-pub(super) fn add(
-    task: Task,
-    key: ThreadKey,
-    state: u32,
-    since_ns: u64,
-) -> Option<*mut ThreadState> {
+pub(super) fn add(task: Task, key: ThreadKey, state: u32, since_ns: u64) -> Option<*mut ThreadState> {
     let fresh = ThreadState {
         tgid: task.tgid(),
         state,
@@ -143,12 +158,7 @@ pub(super) fn add(
 /// The entry of a thread, made if the filter selects it. `assumed` is the state it must have been
 /// in, since it was not seen before.
 #[inline(always)]
-fn find_or_add(
-    task: Task,
-    key: ThreadKey,
-    assumed: u32,
-    at: Moment,
-) -> Option<*mut ThreadState> {
+fn find_or_add(task: Task, key: ThreadKey, assumed: u32, at: Moment) -> Option<*mut ThreadState> {
     if let Some(thread) = THREADS.get_ptr_mut(key) {
         return Some(thread);
     }
@@ -182,8 +192,9 @@ fn add_elapsed(thread: &mut ThreadState, expected: u32, at: Moment) {
     if thread.state != expected && !at.closed {
         loss::count(LossKind::StateMismatch);
     }
+    let index = if thread.state == expected { expected as usize } else { state::UNSEEN };
     // The mask changes nothing, but the verifier must see that the index is in bounds.
-    thread.time_ns[thread.state as usize & (state::COUNT - 1)] += elapsed_ns;
+    thread.time_ns[index & (state::COUNT - 1)] += elapsed_ns;
 }
 
 /// What is known of the wait of a thread that is about to block, or is blocked.

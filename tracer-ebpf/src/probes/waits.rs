@@ -12,10 +12,7 @@ use aya_ebpf::{
 use nfslat_common::{
     buckets,
     loss::LossKind,
-    sched::{
-        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey,
-        WaitSum,
-    },
+    sched::{KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum},
 };
 
 use crate::{
@@ -38,18 +35,26 @@ pub(super) const SCRATCH_OF_SNAPSHOT: u32 = 1;
 /// Records the wait that a thread has pending, if any. The thread must still have the stack it
 /// waited with.
 #[inline(always)]
-pub(super) fn record_pending(
-    task: Task,
-    key: ThreadKey,
-    thread: &mut ThreadState,
-    scratch: u32,
-) {
-    let length_ns = thread.pending_wait_ns;
-    if length_ns == 0 {
+pub(super) fn record_pending(task: Task, key: ThreadKey, thread: &mut ThreadState, scratch: u32) {
+    if thread.pending_wait_ns == 0 {
         return;
     }
-    thread.pending_wait_ns = 0;
     let stack = walk(task, scratch);
+    record(key, thread, stack);
+}
+
+/// The same for a thread whose stack is not that of the wait any more.
+#[inline(always)]
+pub(super) fn record_pending_without_stack(key: ThreadKey, thread: &mut ThreadState) {
+    if thread.pending_wait_ns != 0 {
+        record(key, thread, 0);
+    }
+}
+
+#[inline(always)]
+fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64) {
+    let length_ns = thread.pending_wait_ns;
+    thread.pending_wait_ns = 0;
     let wait = WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid };
     add_to_sum(wait, length_ns);
     add_to_histogram(wait, length_ns);

@@ -63,11 +63,16 @@ struct Verdicts<'r> {
 impl Verdicts<'_> {
     fn of(&mut self, stack: Option<u32>, flags: u32) -> &Verdict {
         // Only these flags can change the verdict.
-        let flags = flags & (wait_flags::KERNEL_THREAD | wait_flags::IOWAIT | wait_flags::MEMSTALL);
+        let flags = flags
+            & (wait_flags::KERNEL_THREAD
+                | wait_flags::IOWAIT
+                | wait_flags::MEMSTALL
+                | wait_flags::LOCK
+                | wait_flags::MMAP_LOCK);
         let stacks = &self.recording.stacks;
-        self.known.entry((stack, flags)).or_insert_with(|| {
-            classify(stack.map(|stack| stacks[stack as usize].frames.as_slice()), flags)
-        })
+        self.known
+            .entry((stack, flags))
+            .or_insert_with(|| classify(stack.map(|stack| stacks[stack as usize].frames.as_slice()), flags))
     }
 }
 
@@ -86,8 +91,7 @@ pub(super) fn account(recording: &Recording) -> Account {
         let process = recording.threads[series.thread as usize].process;
         let row = waits.entry((process, verdict.class)).or_default();
         row.add(count, total_ns, series.max_ns);
-        let (evidence_count, evidence_ns, evidence_max) =
-            row.evidence.entry(verdict.clone()).or_default();
+        let (evidence_count, evidence_ns, evidence_max) = row.evidence.entry(verdict.clone()).or_default();
         *evidence_count = evidence_count.saturating_add(count);
         *evidence_ns = evidence_ns.saturating_add(total_ns);
         *evidence_max = series.max_ns.max(*evidence_max);
@@ -274,7 +278,8 @@ fn evidence_rows(evidence: BTreeMap<Verdict, (u64, u64, u64)>) -> Vec<Evidence> 
     let mut rows: Vec<_> = evidence
         .into_iter()
         .map(|(verdict, (count, total_ns, max_ns))| Evidence {
-            mode: verdict.lock_mode(),
+            mode: verdict.mode,
+            lock_seen: verdict.lock_seen,
             frame: verdict.frame,
             caller: verdict.caller,
             context: verdict.context,

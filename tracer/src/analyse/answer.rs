@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::{
-    classify::{Class, Group},
+    classify::{Class, Group, LockMode},
     findings::Finding,
 };
 use crate::model::{Cost, Histogram, Host, Loss, Mount, Options, Pressure, ProbeStatus};
@@ -224,8 +224,11 @@ pub struct Evidence {
     pub caller: String,
     /// The function further out that decided; empty if none was needed.
     pub context: String,
-    /// `read` or `write` for a lock that has both.
-    pub mode: Option<&'static str>,
+    /// `read` or `write` for a lock that has both and where it is known.
+    pub mode: Option<LockMode>,
+    /// True if the kernel told which lock it is (its kind, for an mmap_lock its address); false if
+    /// the stack told.
+    pub lock_seen: bool,
     /// Number of waits.
     pub count: u64,
     /// Their sum.

@@ -6,8 +6,7 @@ use crate::model::{Loss, ProbeState, Recording};
 /// The losses of a recording: what the tracer counted, measurements that did not or not always
 /// run, and threads whose states do not add up.
 pub(super) fn losses(recording: &Recording, gaps: u64) -> Vec<Loss> {
-    let mut losses: Vec<_> =
-        recording.losses.iter().filter(|loss| loss.count > 0).cloned().collect();
+    let mut losses: Vec<_> = recording.losses.iter().filter(|loss| loss.count > 0).cloned().collect();
     for probe in &recording.probes {
         let what = match probe.state {
             ProbeState::Missing => "probe-missing",

@@ -31,9 +31,7 @@ impl Latency {
 
     /// Sets the count and, from the histogram, the percentiles: held within the exact extremes.
     pub(super) fn finish(&mut self, count: u64) {
-        let quantile = |histogram: &Histogram, q| {
-            histogram.quantile(q).unwrap_or_default().clamp(self.min, self.max)
-        };
+        let quantile = |histogram: &Histogram, q| histogram.quantile(q).unwrap_or_default().clamp(self.min, self.max);
         self.count = count;
         self.p50 = quantile(&self.histogram, 0.5);
         self.p90 = quantile(&self.histogram, 0.9);

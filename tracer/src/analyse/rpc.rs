@@ -88,9 +88,7 @@ pub(super) fn rows(recording: &Recording) -> (Vec<RpcRow>, Vec<InFlightRow>) {
     }
     for (series, _) in recording.rpc_series.iter().zip(used).filter(|(_, used)| *used) {
         if let Some(sum) = sums.get_mut(&clients.key(series)) {
-            for (part, (&min, &max)) in
-                sum.parts.iter_mut().zip(series.min_ns.iter().zip(&series.max_ns))
-            {
+            for (part, (&min, &max)) in sum.parts.iter_mut().zip(series.min_ns.iter().zip(&series.max_ns)) {
                 part.widen(min, max);
             }
         }
@@ -111,9 +109,7 @@ impl Sums {
         add(&mut self.timeouts, part.timeouts);
         add(&mut self.bytes_sent, part.bytes_sent);
         add(&mut self.bytes_received, part.bytes_received);
-        for (sum, part) in
-            self.parts.iter_mut().zip([&part.backlog, &part.rtt, &part.tail, &part.execute])
-        {
+        for (sum, part) in self.parts.iter_mut().zip([&part.backlog, &part.rtt, &part.tail, &part.execute]) {
             sum.add(part);
         }
     }
@@ -121,22 +117,12 @@ impl Sums {
 
 /// Lists the calls in flight and counts them in the rows they belong to. Their transport is not
 /// known: where an operation has several, they get a row without one.
-fn in_flight_rows(
-    recording: &Recording,
-    clients: &Clients,
-    sums: &mut BTreeMap<Key, Sums>,
-) -> Vec<InFlightRow> {
+fn in_flight_rows(recording: &Recording, clients: &Clients, sums: &mut BTreeMap<Key, Sums>) -> Vec<InFlightRow> {
     let mut rows = Vec::new();
     for call in recording.in_flight.iter().filter(|call| clients.wanted(call.client_id)) {
         let (mounts, client) = clients.identity(call.client_id);
-        let mut key = Key {
-            mounts,
-            client,
-            program: call.program,
-            version: call.version,
-            op: call.op.clone(),
-            xprt: None,
-        };
+        let mut key =
+            Key { mounts, client, program: call.program, version: call.version, op: call.op.clone(), xprt: None };
         let mut same = sums.keys().filter(|other| {
             (&other.mounts, other.client, other.program, other.version, &other.op)
                 == (&key.mounts, key.client, key.program, key.version, &key.op)
@@ -187,9 +173,9 @@ impl<'r> Clients<'r> {
         let Some(filter) = &self.recording.options.mount else {
             return true;
         };
-        self.by_id.get(&id).is_some_and(|client| {
-            client.mounts.iter().any(|&mount| self.mount(mount).mount_point == *filter)
-        })
+        self.by_id
+            .get(&id)
+            .is_some_and(|client| client.mounts.iter().any(|&mount| self.mount(mount).mount_point == *filter))
     }
 
     fn mount(&self, index: u32) -> &'r Mount {
@@ -221,8 +207,7 @@ impl<'r> Clients<'r> {
     }
 
     fn place(&self, mounts: &[u32]) -> Place {
-        let points: Vec<_> =
-            mounts.iter().map(|&mount| self.mount(mount).mount_point.clone()).collect();
+        let points: Vec<_> = mounts.iter().map(|&mount| self.mount(mount).mount_point.clone()).collect();
         let server = mounts.first().map(|&mount| server_of(self.mount(mount))).unwrap_or_default();
         let mount = if let [only] = points.as_slice() { Some(only.clone()) } else { None };
         Place { mount, mounts: points, server }
@@ -230,9 +215,11 @@ impl<'r> Clients<'r> {
 
     fn row(&self, key: Key, sum: Sums) -> RpcRow {
         let place = self.place(&key.mounts);
-        let transport = self.recording.transports.iter().find(|transport| {
-            transport.id == key.xprt && (key.xprt.is_some() || !transport.address.is_empty())
-        });
+        let transport = self
+            .recording
+            .transports
+            .iter()
+            .find(|transport| transport.id == key.xprt && (key.xprt.is_some() || !transport.address.is_empty()));
         let sent = sum.count.saturating_sub(sum.unsent);
         let [mut backlog, mut rtt, mut tail, mut execute] = sum.parts;
         for part in [&mut backlog, &mut rtt, &mut tail] {

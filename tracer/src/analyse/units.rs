@@ -25,10 +25,8 @@ fn scale(ns: u64) -> (String, &'static str) {
         return ("0".into(), "s");
     }
     // The first unit in which the number, rounded, has at most three digits before the point.
-    let (unit, size) = UNITS
-        .into_iter()
-        .find(|&(_, size)| u128::from(ns) * 2 < 1999 * u128::from(size))
-        .unwrap_or(UNITS[3]);
+    let (unit, size) =
+        UNITS.into_iter().find(|&(_, size)| u128::from(ns) * 2 < 1999 * u128::from(size)).unwrap_or(UNITS[3]);
     (three_digits(ns as f64 / size as f64, size == 1), unit)
 }
 
@@ -137,11 +135,18 @@ mod tests {
     #[test]
     fn counts_shares_rates_and_sizes() {
         assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([counted(1, "call"), counted(0, "call"), counted(2, "process")], ["1 call", "0 calls", "2 processes"]);
-        assert_eq!([percent(0, 5), percent(1, 10_000), percent(4, 1000), percent(82, 100), percent(13, 10)],
-            ["0%", "<0.1%", "0.4%", "82%", "130%"]);
+        assert_eq!(
+            [counted(1, "call"), counted(0, "call"), counted(2, "process")],
+            ["1 call", "0 calls", "2 processes"]
+        );
+        assert_eq!(
+            [percent(0, 5), percent(1, 10_000), percent(4, 1000), percent(82, 100), percent(13, 10)],
+            ["0%", "<0.1%", "0.4%", "82%", "130%"]
+        );
         assert_eq!([per_second(1234, 60_000_000_000), per_second(0, 5), per_second(5, 0)], ["20.6", "0", "0"]);
-        assert_eq!([bytes(0), bytes(1023), bytes(1024), bytes(12_900_000), bytes(u64::MAX)],
-            ["0 B", "1,023 B", "1.00 KiB", "12.3 MiB", "16,777,216 TiB"]);
+        assert_eq!(
+            [bytes(0), bytes(1023), bytes(1024), bytes(12_900_000), bytes(u64::MAX)],
+            ["0 B", "1,023 B", "1.00 KiB", "12.3 MiB", "16,777,216 TiB"]
+        );
     }
 }

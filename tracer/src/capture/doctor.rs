@@ -1,1 +1,164 @@
-//! What works on this kernel, what does not, why, and the remedy.
+//! What works on this kernel, what does not, why, and the remedy. Everything is tried, nothing is
+//! looked up in a table: the session is attached for real, and detached again.
+
+use std::{fs, time::Duration};
+
+use super::{
+    nfs_mounts, preflight,
+    proc::{Roots, host, pressure},
+    session::{Session, Settings},
+};
+use crate::model::{Host, ProbeState, ProbeStatus};
+
+/// The result of an examination.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// The machine.
+    pub host: Host,
+    /// True if `nfslat trace` can run at all.
+    pub can_trace: bool,
+    /// What was tried, in the order in which it matters.
+    pub checks: Vec<ProbeStatus>,
+}
+
+/// Examines this machine.
+#[must_use]
+pub fn examine() -> Examination {
+    let roots = Roots::default();
+    let mut checks = vec![capabilities(&roots)];
+    checks.extend(lockdown(&roots));
+    let attached = if checks.iter().any(|check| check.state == ProbeState::Missing) {
+        None
+    } else {
+        Some(Session::attach(&Settings { min_wait: Duration::from_micros(10), ..Settings::default() }))
+    };
+    let can_trace = matches!(attached, Some(Ok(_)));
+    match attached {
+        Some(Ok(session)) => checks.extend(session.probes.clone()),
+        Some(Err(error)) => checks.push(check(
+            "kernel side",
+            "everything",
+            ProbeState::Missing,
+            &format!("{error:#}"),
+            "run again with -vv for the whole message of the kernel",
+        )),
+        None => {}
+    }
+    checks.push(symbols(&roots));
+    checks.push(pressure_files(&roots));
+    checks.push(open_calls(&roots));
+    checks.push(mounts());
+    checks.extend(vast_client(&roots));
+    Examination { host: host::read(&roots.proc), can_trace, checks }
+}
+
+fn check(hook: &str, measures: &str, state: ProbeState, detail: &str, remedy: &str) -> ProbeStatus {
+    ProbeStatus {
+        hook: hook.to_owned(),
+        measures: measures.to_owned(),
+        state,
+        detail: detail.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn works(hook: &str, measures: &str) -> ProbeStatus {
+    check(hook, measures, ProbeState::Attached, "", "")
+}
+
+fn capabilities(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "capabilities";
+    const MEASURES: &str = "everything";
+    match preflight::check(&roots.proc) {
+        Ok(()) => works(NAME, MEASURES),
+        Err(error) => check(NAME, MEASURES, ProbeState::Missing, &format!("{error:#}"), "run as root"),
+    }
+}
+
+/// `lockdown=confidentiality` forbids BPF to read kernel memory (`kernel_lockdown(7)`).
+fn lockdown(roots: &Roots) -> Option<ProbeStatus> {
+    let modes = fs::read_to_string(roots.sys.join("kernel/security/lockdown")).ok()?;
+    modes.contains("[confidentiality]").then(|| {
+        check(
+            "kernel lockdown",
+            "everything",
+            ProbeState::Missing,
+            "lockdown is 'confidentiality': BPF may not read kernel memory",
+            "boot with lockdown=integrity or without Secure Boot's lockdown",
+        )
+    })
+}
+
+fn symbols(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "kernel symbols";
+    const MEASURES: &str = "the class of every wait";
+    let text = fs::read_to_string(roots.proc.join("kallsyms")).unwrap_or_default();
+    let visible = text.lines().take(1000).any(|line| !line.starts_with("0000000000000000"));
+    if visible {
+        works(NAME, MEASURES)
+    } else {
+        check(
+            NAME,
+            MEASURES,
+            ProbeState::Missing,
+            "/proc/kallsyms hides the addresses",
+            "run as root, with kernel.kptr_restrict below 2",
+        )
+    }
+}
+
+fn pressure_files(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "pressure (PSI)";
+    const MEASURES: &str = "stall totals of the kernel, beside our own";
+    match pressure::read(&roots.proc) {
+        Some(_) => works(NAME, MEASURES),
+        None => check(
+            NAME,
+            MEASURES,
+            ProbeState::Fallback,
+            "/proc/pressure is not there: iowait and memory stalls are not marked either",
+            "boot with psi=1 (needs CONFIG_PSI)",
+        ),
+    }
+}
+
+fn open_calls(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "debugfs";
+    const MEASURES: &str = "NFS calls that were open before the run";
+    if !roots.has_module("sunrpc") {
+        return check(NAME, MEASURES, ProbeState::NotApplicable, "no NFS client is running", "");
+    }
+    if roots.sys.join("kernel/debug/sunrpc").is_dir() {
+        works(NAME, MEASURES)
+    } else {
+        check(
+            NAME,
+            MEASURES,
+            ProbeState::Fallback,
+            "/sys/kernel/debug/sunrpc is not there: calls that began before the run are not listed",
+            "mount -t debugfs debugfs /sys/kernel/debug",
+        )
+    }
+}
+
+fn mounts() -> ProbeStatus {
+    const NAME: &str = "NFS mounts";
+    const MEASURES: &str = "NFS calls by mount";
+    match nfs_mounts() {
+        Ok(mounts) if mounts.is_empty() => {
+            check(NAME, MEASURES, ProbeState::NotApplicable, "none in this mount namespace", "")
+        }
+        Ok(mounts) => {
+            let list: Vec<_> =
+                mounts.iter().map(|mount| format!("{} (v{})", mount.mount_point, mount.version)).collect();
+            check(NAME, MEASURES, ProbeState::Attached, &list.join(", "), "")
+        }
+        Err(error) => check(NAME, MEASURES, ProbeState::Missing, &format!("{error:#}"), ""),
+    }
+}
+
+/// VAST's client replaces the kernel's modules and says so in a parameter.
+fn vast_client(roots: &Roots) -> Option<ProbeStatus> {
+    let version = fs::read_to_string(roots.sys.join("module/sunrpc/parameters/nfs_bundle_version")).ok()?;
+    Some(check("VAST NFS client", "NFS calls", ProbeState::Attached, &format!("bundle version {}", version.trim()), ""))
+}

@@ -1,8 +1,8 @@
 //! Measuring: everything that touches BPF, `/proc` and `/sys`. The result is a
 //! [`crate::model::Recording`]; what it means is decided elsewhere.
 
-pub mod doctor;
 mod collect;
+pub mod doctor;
 mod kernel;
 mod preflight;
 mod proc;

@@ -36,10 +36,7 @@ pub(super) fn missing_capabilities(proc: &Path) -> Result<Vec<&'static Capabilit
         .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
         .with_context(|| format!("{} has no CapEff line", path.display()))?;
     let has = |number: u32| effective & (1 << number) != 0;
-    Ok(NEEDED
-        .iter()
-        .filter(|needed| !has(needed.number) && (needed.name == "CAP_SYSLOG" || !has(SYS_ADMIN)))
-        .collect())
+    Ok(NEEDED.iter().filter(|needed| !has(needed.number) && (needed.name == "CAP_SYSLOG" || !has(SYS_ADMIN))).collect())
 }
 
 /// Fails with the missing capabilities and the remedy.

@@ -97,25 +97,16 @@ impl Session {
         raise_memlock_limit();
         let types = KernelTypes::read(&roots.btf())?;
         let mut bpf = load(settings, &types)?;
-        let logger = log::log_enabled!(log::Level::Warn)
-            .then(|| aya_log::EbpfLogger::init(&mut bpf).ok())
-            .flatten();
-        let mut session = Self {
-            bpf,
-            types,
-            roots,
-            probes: Vec::new(),
-            rpc_attached: false,
-            start_ns: 0,
-            end_ns: 0,
-            logger,
-        };
+        let logger = log::log_enabled!(log::Level::Warn).then(|| aya_log::EbpfLogger::init(&mut bpf).ok()).flatten();
+        let mut session =
+            Self { bpf, types, roots, probes: Vec::new(), rpc_attached: false, start_ns: 0, end_ns: 0, logger };
         session.attach_scheduler(settings.filter.command)?;
         session.attach_rpc(false);
         Ok(session)
     }
 
     fn attach_scheduler(&mut self, follow_children: bool) -> Result<()> {
+        const LOCKS: &str = "which lock a thread waits for";
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let mut hooks = vec![
             ("sched_switch", "time on CPU, runnable and blocked"),
@@ -133,6 +124,22 @@ impl Session {
                 .map_err(brief)
                 .with_context(|| format!("cannot attach to the kernel's tracepoint {hook}"))?;
             self.probes.push(attached(&format!("sched:{hook}"), measures));
+        }
+        for hook in ["contention_begin", "contention_end"] {
+            let program: &mut BtfTracePoint = program(&mut self.bpf, hook)?;
+            let result = program.load(hook, &btf).and_then(|()| program.attach());
+            self.probes.push(match result {
+                Ok(_) => attached(&format!("lock:{hook}"), LOCKS),
+                Err(error) => ProbeStatus {
+                    state: ProbeState::Fallback,
+                    detail: format!(
+                        "lock waits are told by the function that waits, not by the lock: {:#}",
+                        brief(error)
+                    ),
+                    remedy: "use a kernel from 5.19 on".to_owned(),
+                    ..attached(&format!("lock:{hook}"), LOCKS)
+                },
+            });
         }
         for name in ["open_window", "close_window"] {
             let program: &mut Iter = program(&mut self.bpf, name)?;
@@ -188,8 +195,7 @@ impl Session {
         let mut status = attached(HOOK, MEASURES);
         if late {
             status.state = ProbeState::AttachedLate;
-            status.detail =
-                "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
+            status.detail = "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
         }
         self.probes.push(status);
     }
@@ -277,12 +283,8 @@ impl Session {
     }
 
     fn set_control(&mut self, snapshot_done: bool) -> Result<()> {
-        let control = Control {
-            start_ns: self.start_ns,
-            end_ns: self.end_ns,
-            snapshot_done: u32::from(snapshot_done),
-            pad: 0,
-        };
+        let control =
+            Control { start_ns: self.start_ns, end_ns: self.end_ns, snapshot_done: u32::from(snapshot_done), pad: 0 };
         let mut map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
         map.set(0, control, 0).context("cannot set the measuring window")
     }
@@ -318,11 +320,7 @@ impl Session {
                 let file = info.fd().ok()?;
                 let (runs, ns) = run_statistics(&self.roots, file.as_fd().as_raw_fd())?;
                 let counted = runs > 0;
-                Some(ProgramCost {
-                    name: name.to_owned(),
-                    runs: counted.then_some(runs),
-                    ns: counted.then_some(ns),
-                })
+                Some(ProgramCost { name: name.to_owned(), runs: counted.then_some(runs), ns: counted.then_some(ns) })
             })
             .collect()
     }
@@ -379,9 +377,7 @@ fn load(settings: &Settings, types: &KernelTypes) -> Result<Ebpf> {
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
-    loader
-        .load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf")))
-        .context("cannot load the kernel side")
+    loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")
 }
 
 /// Fails if a field without which nothing can be measured is missing.
@@ -439,7 +435,7 @@ impl Selection {
 
 fn program<'a, P>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
     let program = bpf.program_mut(name).ok_or_else(|| anyhow!("the kernel side has no program {name}"))?;
     Ok(program.try_into()?)

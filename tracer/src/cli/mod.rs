@@ -60,7 +60,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     };
     env_logger::Builder::new().filter_level(level).format_timestamp(None).format_target(false).init();
     match cli.command {
-        Command::Trace(args) => trace::run(args),
+        Command::Trace(args) => trace::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }

@@ -14,39 +14,37 @@ use crate::model::Recording;
 /// Where a recording will be written.
 pub(super) struct Output {
     path: PathBuf,
-    sink: Sink,
+    place: Place,
 }
 
-enum Sink {
-    /// A new file beside the place, moved there when it is whole.
-    Fresh(NamedTempFile),
+enum Place {
+    /// A file: written beside its place and moved there when it is whole.
+    File,
     /// A pipe or device that is there already.
     Special(File),
 }
 
 impl Output {
-    /// Reserves the place.
+    /// Makes sure that the recording can be written there. Leaves nothing behind, so that a tracer
+    /// that is killed does not either.
     ///
     /// # Errors
     /// If nothing can be written there.
     pub(super) fn reserve(path: &Path) -> Result<Self> {
         let advice = || format!("cannot write the recording to {}: give -o a path that can be written", path.display());
-        let sink = match fs::metadata(path) {
+        let place = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
                 bail!("cannot write the recording to {}: it is a folder; give -o a file", path.display())
             }
             Ok(metadata) if !metadata.is_file() => {
-                Sink::Special(File::options().write(true).open(path).with_context(advice)?)
+                Place::Special(File::options().write(true).open(path).with_context(advice)?)
             }
             _ => {
-                let folder = match path.parent() {
-                    Some(parent) if !parent.as_os_str().is_empty() => parent,
-                    _ => Path::new("."),
-                };
-                Sink::Fresh(NamedTempFile::with_prefix_in(".nfslat-", folder).with_context(advice)?)
+                temporary_beside(path).with_context(advice)?;
+                Place::File
             }
         };
-        Ok(Self { path: path.to_path_buf(), sink })
+        Ok(Self { path: path.to_path_buf(), place })
     }
 
     /// Writes the recording. An old file of this name is replaced only if all went well.
@@ -55,9 +53,10 @@ impl Output {
     /// If it cannot be written, as when the disk is full.
     pub(super) fn write(self, recording: &Recording) -> Result<()> {
         let context = || format!("the recording was not written to {}", self.path.display());
-        match self.sink {
-            Sink::Special(file) => write_to(&file, recording).with_context(context),
-            Sink::Fresh(file) => {
+        match self.place {
+            Place::Special(file) => write_to(&file, recording).with_context(context),
+            Place::File => {
+                let file = temporary_beside(&self.path).with_context(context)?;
                 write_to(file.as_file(), recording).with_context(context)?;
                 file.as_file().sync_all().with_context(context)?;
                 file.persist(&self.path).with_context(context)?;
@@ -65,6 +64,15 @@ impl Output {
             }
         }
     }
+}
+
+/// A new file in the same folder; gone when dropped.
+fn temporary_beside(path: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    NamedTempFile::with_prefix_in(".nfslat-", folder)
 }
 
 fn write_to(file: &File, recording: &Recording) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Exit code of a run that ended, but whose data is incomplete.
-pub const INCOMPLETE: u8 = 3;
+pub(super) const INCOMPLETE: u8 = 3;
 
 /// Columns when the width is neither given nor that of a terminal.
 const DEFAULT_WIDTH: usize = 100;
@@ -23,9 +23,8 @@ const DEFAULT_WIDTH: usize = 100;
 ///
 /// # Errors
 /// If writing fails; a reader that has seen enough (a closed pipe) is no error.
-pub fn answer(answer: &Answer, as_json: bool, width: Option<usize>) -> anyhow::Result<ExitCode> {
-    let output =
-        if as_json { json::render(answer) } else { text::render(answer, terminal_style(width)) };
+pub(super) fn answer(answer: &Answer, as_json: bool, width: Option<usize>) -> anyhow::Result<ExitCode> {
+    let output = if as_json { json::render(answer) } else { text::render(answer, terminal_style(width)) };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),

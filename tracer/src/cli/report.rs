@@ -24,18 +24,18 @@ Examples:
   ssh vm-a cat run.nfslat | nfslat report -       from standard input
 
 Exit codes: 0 printed; 2 could not read the recording; 3 printed, but the data is incomplete.")]
-pub struct ReportArgs {
+pub(super) struct ReportArgs {
     /// Recording that `nfslat trace -o FILE` wrote; - reads standard input
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    file: PathBuf,
 
     /// Print JSON (schema nfslat/1) instead of text
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     /// Columns of the text [default: the terminal's, else 100]
     #[arg(long, value_name = "N", conflicts_with = "json", value_parser = clap::value_parser!(u16).range(40..))]
-    pub width: Option<u16>,
+    width: Option<u16>,
 }
 
 /// Reads the recording and prints its answer.
@@ -43,7 +43,7 @@ pub struct ReportArgs {
 /// # Errors
 /// If the recording cannot be read or the answer not be written; the text names the file, the
 /// reason and the remedy.
-pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let recording = read(&args.file)?;
     print::answer(&analyse::answer(&recording), args.json, args.width.map(usize::from))
 }
@@ -52,7 +52,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// See [`run`].
-pub fn read(file: &Path) -> anyhow::Result<Recording> {
+fn read(file: &Path) -> anyhow::Result<Recording> {
     if file.as_os_str() == "-" {
         return from("standard input", io::stdin().lock());
     }

@@ -56,8 +56,9 @@ pub(super) fn find_cgroup(path: &str) -> Result<(u64, u32)> {
     } else {
         root.join(given.strip_prefix("/").unwrap_or(given))
     };
-    let full = fs::canonicalize(&full)
-        .with_context(|| format!("no cgroup {}: list them with `systemd-cgls` or `find {}`", full.display(), root.display()))?;
+    let full = fs::canonicalize(&full).with_context(|| {
+        format!("no cgroup {}: list them with `systemd-cgls` or `find {}`", full.display(), root.display())
+    })?;
     let inside = full
         .strip_prefix(&root)
         .with_context(|| format!("{} is not a cgroup: it is not below {}", full.display(), root.display()))?;

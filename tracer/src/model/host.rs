@@ -50,10 +50,7 @@ pub mod hook {
     pub fn is_measured(probes: &[ProbeStatus], name: &str) -> bool {
         probes.iter().any(|probe| {
             probe.hook.contains(name)
-                && matches!(
-                    probe.state,
-                    ProbeState::Attached | ProbeState::AttachedLate | ProbeState::Fallback
-                )
+                && matches!(probe.state, ProbeState::Attached | ProbeState::AttachedLate | ProbeState::Fallback)
         })
     }
 }
@@ -107,7 +104,7 @@ pub struct Pressure {
 /// What measuring cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// CPU time of the user side.
+    /// CPU time of the user side since the window opened.
     pub user_cpu_ns: u64,
     /// Largest resident set of the user side.
     pub rss_bytes: u64,

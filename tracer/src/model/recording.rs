@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cost, Host, InFlight, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries,
-    RpcSlice, Stack, Thread, ThreadSlice, Transport, WaitHistogramSlice, WaitSeries, WaitSlice,
+    Cost, Host, InFlight, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries, RpcSlice, Stack, Thread,
+    ThreadSlice, Transport, WaitHistogramSlice, WaitSeries, WaitSlice,
 };
 
 /// One run of the tracer on one machine.

@@ -68,8 +68,9 @@ pub struct ThreadSlice {
 /// A kernel stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// Function names, innermost first (`__schedule` comes first), without offsets; `0x...` where
-    /// no symbol was found; `[module]` is not part of the name.
+    /// Function names, innermost first, without offsets; `0x...` where no symbol was found;
+    /// `[module]` is not part of the name. A stack walked from outside the thread lacks the
+    /// functions of `.sched.text`: the scheduler, sleeping locks, completions, bit waits.
     pub frames: Vec<String>,
     /// True if outer frames were cut off.
     pub truncated: bool,

@@ -48,9 +48,5 @@ impl Recording {
 }
 
 fn within(who: &str, what: &str, index: u32, len: usize) -> Result<(), String> {
-    if (index as usize) < len {
-        Ok(())
-    } else {
-        Err(format!("{who} refers to {what} {index} of {len}"))
-    }
+    if (index as usize) < len { Ok(()) } else { Err(format!("{who} refers to {what} {index} of {len}")) }
 }

@@ -1,6 +1,8 @@
 //! The answer in its output formats, one file per format. Pure: whether to use colour and how wide
 //! the screen is comes as a [`Style`].
 
+pub mod doctor;
+mod escape;
 pub mod json;
 pub mod text;
 

@@ -1,7 +1,6 @@
 //! The answer as text, on one screen: first what was found, then the numbers it rests on.
 
 mod clock;
-mod escape;
 mod footer;
 mod nfs;
 mod paragraph;

@@ -2,28 +2,24 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use nfslat::model::*;
-use nfslat_common::sched::wait_flags::{IOWAIT, KERNEL_THREAD, UNINTERRUPTIBLE};
+use nfslat_common::sched::wait_flags::{IOWAIT, KERNEL_THREAD, LOCK_READ, LOCK_WRITE, MMAP_LOCK, UNINTERRUPTIBLE};
 
 pub(crate) const US: u64 = 1_000;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1_000_000_000;
 
-/// Stacks as Debian's kernels give them, innermost frame first.
+/// Stacks as Debian's 6.12 gives them, walked from outside, innermost frame first.
 pub(crate) mod stacks {
-    pub(crate) const NFS_RPC: &str = "__schedule < schedule < rpc_wait_bit_killable < __wait_on_bit < out_of_line_wait_on_bit \
-        < __rpc_execute < rpc_execute < rpc_run_task < nfs4_do_call_sync < nfs4_proc_getattr < __nfs_revalidate_inode \
+    pub(crate) const NFS_RPC: &str = "rpc_wait_bit_killable < __rpc_execute < rpc_execute < rpc_run_task < nfs4_do_call_sync < nfs4_proc_getattr < __nfs_revalidate_inode \
         < nfs_getattr < vfs_statx < __do_sys_newfstatat < do_syscall_64";
-    pub(crate) const NFS_PAGE: &str = "__schedule < schedule < io_schedule < folio_wait_bit_common < filemap_update_page \
+    pub(crate) const NFS_PAGE: &str = "folio_wait_bit_common < filemap_update_page \
         < filemap_get_pages < filemap_read < nfs_file_read < vfs_read < ksys_read < do_syscall_64";
-    pub(crate) const MUNMAP: &str = "__schedule < schedule < schedule_preempt_disabled < rwsem_down_write_slowpath \
-        < down_write_killable < __vm_munmap < __x64_sys_munmap < do_syscall_64";
-    pub(crate) const FAULT: &str = "__schedule < schedule < schedule_preempt_disabled < rwsem_down_read_slowpath \
-        < down_read_killable < lock_mm_and_find_vma < do_user_addr_fault < exc_page_fault < asm_exc_page_fault";
-    pub(crate) const EPOLL: &str = "__schedule < schedule < schedule_hrtimeout_range_clock < schedule_hrtimeout_range \
-        < do_epoll_wait < __x64_sys_epoll_wait < do_syscall_64";
-    pub(crate) const FUTEX: &str = "__schedule < schedule < futex_wait_queue < __futex_wait < futex_wait < do_futex < __x64_sys_futex";
-    pub(crate) const WORKER: &str = "__schedule < schedule < worker_thread < kthread < ret_from_fork";
-    pub(crate) const ODD: &str = "__schedule < schedule < some_driver_wait < some_driver_ioctl < vfs_ioctl < do_syscall_64";
+    pub(crate) const MUNMAP: &str = "__vm_munmap < __x64_sys_munmap < do_syscall_64";
+    pub(crate) const FAULT: &str = "lock_mm_and_find_vma < do_user_addr_fault < exc_page_fault < asm_exc_page_fault";
+    pub(crate) const EPOLL: &str = "do_epoll_wait < __x64_sys_epoll_wait < do_syscall_64";
+    pub(crate) const FUTEX: &str = "futex_wait_queue < __futex_wait < futex_wait < do_futex < __x64_sys_futex";
+    pub(crate) const WORKER: &str = "worker_thread < kthread < ret_from_fork";
+    pub(crate) const ODD: &str = "some_driver_wait < some_driver_ioctl < vfs_ioctl < do_syscall_64";
 }
 
 /// A recording that grows by what happens.
@@ -41,11 +37,7 @@ impl Scene {
             detail: String::new(),
             remedy: String::new(),
         };
-        let slices = (0..seconds).map(|second| Slice {
-            start_ns: second * S,
-            duration_ns: S,
-            ..Slice::default()
-        });
+        let slices = (0..seconds).map(|second| Slice { start_ns: second * S, duration_ns: S, ..Slice::default() });
         Self {
             recording: Recording {
                 tool_version: "0.1.0".into(),
@@ -78,11 +70,7 @@ impl Scene {
                     user_cpu_ns: 180 * MS,
                     rss_bytes: 34 << 20,
                     map_bytes: 24 << 20,
-                    programs: vec![ProgramCost {
-                        name: "sched_switch".into(),
-                        runs: Some(123_456),
-                        ns: Some(45 * MS),
-                    }],
+                    programs: vec![ProgramCost { name: "sched_switch".into(), runs: Some(123_456), ns: Some(45 * MS) }],
                 },
                 ..Recording::default()
             },
@@ -195,9 +183,7 @@ impl Scene {
             found_by: "superblock".into(),
         });
         for &xprt in xprts {
-            self.recording
-                .transports
-                .push(Transport { id: Some(xprt), address: "tcp 192.0.2.1".into() });
+            self.recording.transports.push(Transport { id: Some(xprt), address: "tcp 192.0.2.1".into() });
         }
         id
     }
@@ -206,9 +192,8 @@ impl Scene {
     /// part, to change it.
     pub(crate) fn calls(&mut self, client: u32, xprt: u32, op: &str, calls: &[(u64, u64, u64)]) -> &mut RpcSlice {
         let parts = |call: &(u64, u64, u64)| [call.0, call.1, call.2, call.0 + call.1 + call.2];
-        let extreme = |index: usize, pick: fn(u64, u64) -> u64| {
-            calls.iter().map(|call| parts(call)[index]).reduce(pick).unwrap()
-        };
+        let extreme =
+            |index: usize, pick: fn(u64, u64) -> u64| calls.iter().map(|call| parts(call)[index]).reduce(pick).unwrap();
         self.recording.rpc_series.push(RpcSeries {
             client_id: client,
             xprt_id: Some(xprt),
@@ -301,11 +286,11 @@ pub(crate) fn server_hangs() -> Recording {
 pub(crate) fn mmap_storm() -> Recording {
     let mut scene = Scene::new(5);
     let first = scene.process(77, "storagenode");
-    let threads: Vec<_> =
-        [first].into_iter().chain((78..82).map(|tid| scene.thread(77, tid, "storagenode"))).collect();
+    let threads: Vec<_> = [first].into_iter().chain((78..82).map(|tid| scene.thread(77, tid, "storagenode"))).collect();
     for thread in threads {
-        scene.waits(thread, stacks::MUNMAP, UNINTERRUPTIBLE, &[(4 * MS, 300), (90 * MS, 2)]);
-        scene.waits(thread, stacks::FAULT, UNINTERRUPTIBLE, &[(2 * MS, 500)]);
+        let by_address = UNINTERRUPTIBLE | MMAP_LOCK;
+        scene.waits(thread, stacks::MUNMAP, by_address | LOCK_WRITE, &[(4 * MS, 300), (90 * MS, 2)]);
+        scene.waits(thread, stacks::FAULT, by_address | LOCK_READ, &[(2 * MS, 500)]);
         scene.waits(thread, stacks::FUTEX, 0, &[(MS, 700)]);
         scene.runnable(thread, 40 * MS);
     }

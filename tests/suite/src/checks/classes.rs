@@ -9,8 +9,8 @@ use crate::{
     complaints::Complaints,
     guards::SmallDisk,
     machine::Machine,
-    nfslat::trace_workload,
-    workload::read_truth,
+    nfslat::{Trace, trace_workload},
+    workload::{Gated, read_truth},
 };
 
 /// Sleep, pipe, futex, poll, sockets, child, block read and fsync.
@@ -22,8 +22,12 @@ pub(super) const MEMORY_LOCK: Check = Check { name: "classes::memory_lock", stag
 /// The control: appending to one file waits for another lock, and never for a memory lock.
 pub(super) const INODE_LOCK: Check = Check { name: "classes::inode_lock", stage: Stage::Bare, run: inode_lock };
 
-/// How much of a thread's blocked time has to be in the right class.
+/// How much of the time that a thread knows it was blocked has to be in the right class. What it
+/// waited for while it was born and ended is not known, and is not part of it.
 const RIGHT: f64 = 0.95;
+
+/// How far a thread's blocked time may be from what it knows by itself.
+const OWN_ACCOUNT: f64 = 0.02;
 
 /// The classes that a cause may appear as.
 fn classes_of(cause: Cause) -> &'static [&'static str] {
@@ -50,9 +54,8 @@ fn known_waits(machine: &Machine) -> Result<Outcome> {
     let (answer, truth) = traced(machine, &[&kinds[..], &["--duration", "4", "--dir", &dir]].concat())?;
     let mut complaints = Complaints::default();
     for truth in &truth {
-        let blocked = in_right_class(&mut complaints, &answer, truth, classes_of(truth.cause));
-        // The thread's birth and end lie outside its own account.
-        complaints.unless_near(format!("{} blocked", truth.comm), blocked, truth.blocked_ns(), 0.02, 20_000_000);
+        in_right_class(&mut complaints, &answer, truth, classes_of(truth.cause));
+        as_long_as_it_knows(&mut complaints, &answer, truth);
     }
     complaints.settle()
 }
@@ -70,9 +73,15 @@ fn inode_lock(machine: &Machine) -> Result<Outcome> {
     // In memory: nothing else to wait for than the lock.
     let disk = SmallDisk::of_size(64 << 20)?;
     let dir = disk.path().to_string_lossy();
-    let (answer, truth) = traced(machine, &["append", "--duration", "4", "--dir", &dir])?;
+    // Traced from after the threads' birth until before their end, which take the memory lock.
+    let mut workload = Gated::start(machine, &["append", "--duration", "4", "--dir", &dir])?;
+    let trace = Trace::start(machine, ["-p", &workload.pid().to_string(), "--duration", "120"])?;
+    let truth = workload.work()?;
+    let answer = trace.stop()?;
+    workload.end()?;
+
     let mut complaints = Complaints::default();
-    for truth in &truth {
+    for truth in &truth.threads {
         in_right_class(&mut complaints, &answer, truth, classes_of(truth.cause));
         let memory_lock = answer.thread(truth.tid).map(|thread| thread.blocked_in(classes_of(Cause::MmapLock)));
         complaints.unless(memory_lock == Some(0), || format!("{}: memory lock {memory_lock:?}", truth.comm));
@@ -88,20 +97,26 @@ fn traced(machine: &Machine, workload: &[&str]) -> Result<(Answer, Vec<ThreadTru
     Ok((answer, read_truth(&output)?.threads))
 }
 
-/// Complains if too little of a thread's blocked time is in `classes`; returns its blocked time.
-pub(super) fn in_right_class(
-    complaints: &mut Complaints,
-    answer: &Answer,
-    truth: &ThreadTruth,
-    classes: &[&str],
-) -> u64 {
+/// Complains unless a thread was blocked for as long as it knows by itself. Its birth and its end
+/// lie outside its own account, and it may have been blocked for all of that.
+fn as_long_as_it_knows(complaints: &mut Complaints, answer: &Answer, truth: &ThreadTruth) {
+    let Some(thread) = answer.thread(truth.tid) else { return };
+    let known = truth.blocked_ns();
+    let slack = (known as f64 * OWN_ACCOUNT) as u64;
+    let around = thread.window_ns.saturating_sub(truth.wall_ns);
+    complaints.unless((known - slack..=known + around + slack).contains(&thread.blocked_ns), || {
+        format!("{}: {} ns blocked, it knows of {known}, and of nothing in {around}", truth.comm, thread.blocked_ns)
+    });
+}
+
+/// Complains if too little of the time that a thread knows it was blocked is in `classes`.
+pub(super) fn in_right_class(complaints: &mut Complaints, answer: &Answer, truth: &ThreadTruth, classes: &[&str]) {
     let Some(thread) = answer.thread(truth.tid) else {
         complaints.unless(false, || format!("{} is missing from the answer", truth.comm));
-        return 0;
+        return;
     };
-    let right = thread.blocked_in(classes);
-    complaints.unless(right as f64 >= RIGHT * thread.blocked_ns as f64 && thread.blocked_ns > 0, || {
-        format!("{}: {right} of {} ns blocked in {classes:?}; {:?}", truth.comm, thread.blocked_ns, thread.classes)
+    let (right, known) = (thread.blocked_in(classes), truth.blocked_ns());
+    complaints.unless(right as f64 >= RIGHT * known as f64 && known > 0, || {
+        format!("{}: {right} of {known} ns blocked are in {classes:?}; {:?}", truth.comm, thread.classes)
     });
-    thread.blocked_ns
 }

@@ -16,7 +16,7 @@ use crate::{
 pub const LEFT: &str = "doctor.json";
 
 /// It ends well, names the kernel, and says of everything that does not work why not.
-pub(super) const READABLE: Check = Check { name: "doctor::says_what_works", stage: Stage::Bare, run: readable };
+pub const READABLE: Check = Check { name: "doctor::says_what_works", stage: Stage::Bare, run: readable };
 
 fn readable(machine: &Machine) -> Result<Outcome> {
     let release = machine::kernel_release()?;
@@ -26,14 +26,15 @@ fn readable(machine: &Machine) -> Result<Outcome> {
     complaints.unless(text.stdout.contains(&release), || format!("the kernel is not named: {}", text.stdout));
 
     let json = nfslat::run(machine, ["doctor", "--json"])?;
-    fs::write(machine.results.join(LEFT), &json.stdout).context("leaving the answer for the table of kernels")?;
     let answer: Value = serde_json::from_str(&json.stdout).with_context(|| format!("no JSON: {}", json.stdout))?;
     let probes = answer["probes"].as_array().context("it lists no probes")?;
-    complaints.unless(probes.len() > 2, || format!("only {} probes", probes.len()));
+    complaints.unless(probes.len() > 5, || format!("only {} probes", probes.len()));
+    fs::write(machine.results.join(LEFT), &json.stdout).context("leaving the answer for the table of kernels")?;
     for probe in probes {
         let says = |field: &str| probe[field].as_str().is_some_and(|text| !text.is_empty());
         complaints.unless(says("hook") && says("measures"), || format!("nameless: {probe}"));
         complaints.unless(probe["state"] == "attached" || says("detail"), || format!("without a reason: {probe}"));
+        complaints.unless(probe["state"] != "missing" || says("remedy"), || format!("without a remedy: {probe}"));
     }
     complaints.settle()
 }

@@ -9,7 +9,7 @@ use crate::{
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     machine::Machine,
-    nfslat::{Trace, answer_of, trace_workload},
+    nfslat::{Trace, answer_of, trace_workload, went_well},
     process::PATIENCE,
 };
 
@@ -58,7 +58,7 @@ fn signals(machine: &Machine) -> Result<Outcome> {
         let trace = Trace::start_text(machine, ["--duration", "300"])?;
         trace.process().send(signal)?;
         let finished = trace.finish(PATIENCE)?;
-        complaints.unless(finished.code() == Some(0), || format!("signal {signal}: {}", finished.status));
+        went_well(&finished)?;
         complaints.unless(finished.stdout.lines().count() > 3, || format!("signal {signal}: {:?}", finished.stdout));
     }
     complaints.settle()

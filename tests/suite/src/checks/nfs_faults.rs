@@ -13,7 +13,7 @@ use crate::{
     complaints::Complaints,
     guards::NfsMount,
     machine::Machine,
-    nfslat::{Trace, answer_of},
+    nfslat::{Trace, answer_of, went_well},
     process::{PATIENCE, Process},
 };
 
@@ -33,7 +33,7 @@ const LATE: Duration = Duration::from_secs(5);
 fn absent(machine: &Machine) -> Result<Outcome> {
     let mut complaints = Complaints::default();
     let text = Trace::start_text(machine, ["--duration", "2"])?.finish(PATIENCE)?;
-    complaints.unless(text.code() == Some(0), || format!("it ended with {}: {}", text.status, text.stderr));
+    went_well(&text)?;
     complaints.unless(text.stdout.contains("no NFS"), || format!("it is not said: {}", text.stdout));
     let answer = Trace::start(machine, ["--duration", "2"])?.answer(PATIENCE)?;
     complaints.unless(answer.rpc.is_empty(), || format!("calls: {:?}", answer.rpc));

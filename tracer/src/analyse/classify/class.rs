@@ -70,10 +70,7 @@ impl Group {
     /// lies in the machine. Futexes and sockets may as well be a worker waiting for its next job.
     #[must_use]
     pub const fn is_stall(self) -> bool {
-        matches!(
-            self,
-            Self::Storage | Self::MemoryLock | Self::Memory | Self::Cpu | Self::OtherLock
-        )
+        matches!(self, Self::Storage | Self::MemoryLock | Self::Memory | Self::Cpu | Self::OtherLock)
     }
 }
 

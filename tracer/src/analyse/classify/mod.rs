@@ -3,6 +3,7 @@
 //! [`table`] is the knowledge, [`pattern`] its notation, [`symbol`] and [`sets`] the names in it.
 
 mod class;
+mod locks;
 mod pattern;
 mod sets;
 mod symbol;
@@ -11,6 +12,7 @@ mod table;
 use std::{collections::HashMap, sync::LazyLock};
 
 use nfslat_common::sched::wait_flags;
+use serde::Serialize;
 
 pub use class::{Class, Group};
 use pattern::Pattern;
@@ -30,27 +32,43 @@ pub struct Verdict {
     pub caller: String,
     /// The function further out that decided between classes; empty if none was needed.
     pub context: String,
+    /// How it wanted the lock, for one that has readers and writers.
+    pub mode: Option<LockMode>,
+    /// True if the kernel told which lock it is: its kind, for an mmap_lock its address. False if
+    /// the stack told.
+    pub lock_seen: bool,
+}
+
+/// How a thread wants a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Beside other readers.
+    Read,
+    /// Alone.
+    Write,
+}
+
+impl LockMode {
+    /// As a verb.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 impl Verdict {
     fn without_frames(class: Class) -> Self {
-        Self { class, frame: String::new(), caller: String::new(), context: String::new() }
-    }
-
-    /// How the thread wanted the lock, if it waited for one that has readers and writers.
-    #[must_use]
-    pub fn lock_mode(&self) -> Option<&'static str> {
-        match self.class {
-            Class::MmapLock | Class::VmaLock | Class::RwSemaphore => {
-                if self.frame.contains("read_") {
-                    Some("read")
-                } else if self.frame.contains("write") || self.class == Class::VmaLock {
-                    Some("write")
-                } else {
-                    None
-                }
-            }
-            _ => None,
+        Self {
+            class,
+            frame: String::new(),
+            caller: String::new(),
+            context: String::new(),
+            mode: None,
+            lock_seen: false,
         }
     }
 }
@@ -58,13 +76,28 @@ impl Verdict {
 /// The class of a wait with this stack (innermost frame first; `None`: the kernel gave none) and
 /// these [`wait_flags`].
 ///
-/// What the flags say stands below what the stack says: iowait and memstall tell that the kernel
-/// itself accounts the wait as I/O or memory, but not what it waits for.
+/// A lock that was seen in the kernel (its kind, or that it is an mmap_lock by its address) stands
+/// above what the stack says. iowait and memstall stand below it: they tell that the kernel itself
+/// accounts the wait as I/O or memory, but not what it waits for.
 #[must_use]
 pub fn classify(frames: Option<&[String]>, flags: u32) -> Verdict {
-    let Some(frames) = frames else {
-        return by_flags(flags, Verdict::without_frames(Class::NoStack));
+    let by_stack = match frames {
+        Some(frames) => classify_stack(frames, flags),
+        None => Verdict::without_frames(Class::NoStack),
     };
+    match locks::class(flags, &by_stack) {
+        Some(class) => Verdict {
+            class,
+            mode: locks::mode(flags).or(by_stack.mode),
+            lock_seen: locks::is_certain(class, flags),
+            context: String::new(),
+            ..by_stack
+        },
+        None => by_flags(flags, by_stack),
+    }
+}
+
+fn classify_stack(frames: &[String], flags: u32) -> Verdict {
     let frames: Vec<&str> = frames.iter().take(MAX_FRAMES).map(|frame| base_name(frame)).collect();
     let wait = frames.iter().position(|frame| !is_scheduler(frame)).unwrap_or(frames.len());
     let frames = &frames[wait..];
@@ -74,19 +107,21 @@ pub fn classify(frames: Option<&[String]>, flags: u32) -> Verdict {
             return verdict(class, frames, start, last);
         }
     }
-    let unknown = match frames.get(body) {
-        Some(_) => verdict(Class::Unknown, frames, body, body),
-        None => Verdict::without_frames(Class::NoStack),
-    };
+    if frames.is_empty() {
+        return Verdict::without_frames(Class::NoStack);
+    }
+    let unknown = verdict(Class::Unknown, frames, body, body);
     if flags & wait_flags::KERNEL_THREAD != 0 && unknown.caller == "kthread" {
         // The thread's own function sleeps, not something it called: it has no work.
         return Verdict { class: Class::KernelIdle, ..unknown };
     }
-    by_flags(flags, unknown)
+    unknown
 }
 
 fn by_flags(flags: u32, otherwise: Verdict) -> Verdict {
-    if flags & wait_flags::MEMSTALL != 0 {
+    if !matches!(otherwise.class, Class::Unknown | Class::NoStack) {
+        otherwise
+    } else if flags & wait_flags::MEMSTALL != 0 {
         Verdict { class: Class::MemStall, ..otherwise }
     } else if flags & wait_flags::IOWAIT != 0 {
         Verdict { class: Class::IoWait, ..otherwise }
@@ -99,7 +134,14 @@ fn verdict(class: Class, frames: &[&str], start: usize, last: usize) -> Verdict 
     let caller = (start + 1..frames.len()).find(|&next| !is_wrapper(frames[next]));
     let context = (last > start && Some(last) != caller && !is_wrapper(frames[last])).then_some(last);
     let name = |index: Option<usize>| index.map_or_else(String::new, |index| frames[index].into());
-    Verdict { class, frame: frames[start].into(), caller: name(caller), context: name(context) }
+    Verdict {
+        class,
+        frame: frames[start].into(),
+        caller: name(caller),
+        context: name(context),
+        mode: locks::mode_of_frame(class, frames[start]),
+        lock_seen: false,
+    }
 }
 
 /// The class table, parsed, with an index by the name a pattern begins with.
@@ -110,8 +152,7 @@ struct Rules {
 }
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
-    let rules: Vec<_> =
-        table::TABLE.iter().map(|&(class, text)| (class, Pattern::parse(text))).collect();
+    let rules: Vec<_> = table::TABLE.iter().map(|&(class, text)| (class, Pattern::parse(text))).collect();
     let mut by_name: HashMap<_, Vec<usize>> = HashMap::new();
     let mut by_prefix = Vec::new();
     for (index, (_, pattern)) in rules.iter().enumerate() {
@@ -129,11 +170,8 @@ impl Rules {
     /// step matched. Rows that begin with a name stand above rows that begin with a prefix.
     fn match_at(&self, frames: &[&str], start: usize, body: usize) -> Option<(Class, usize)> {
         let named = self.by_name.get(frames[start]).into_iter().flatten().copied();
-        let prefixed = self
-            .by_prefix
-            .iter()
-            .filter(|(prefix, _)| frames[start].starts_with(prefix))
-            .map(|&(_, index)| index);
+        let prefixed =
+            self.by_prefix.iter().filter(|(prefix, _)| frames[start].starts_with(prefix)).map(|&(_, index)| index);
         named.chain(prefixed).find_map(|index| {
             let (class, pattern) = &self.rules[index];
             Some((*class, pattern.match_at(frames, start, body)?))

@@ -30,6 +30,9 @@ const SCHEDULER: &[&str] = &[
     "schedule_hrtimeout",
     "schedule_hrtimeout_range",
     "schedule_hrtimeout_range_clock",
+    "usleep_range_state",
+    "msleep",
+    "msleep_interruptible",
     "freezable_schedule",
     "freezable_schedule_timeout",
 ];

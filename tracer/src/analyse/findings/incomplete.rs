@@ -1,10 +1,7 @@
 //! What was lost.
 
 use super::{Effect, Finding, Layer};
-use crate::analyse::{
-    answer::Answer,
-    units::count,
-};
+use crate::analyse::{answer::Answer, units::count};
 
 pub(super) fn find(answer: &Answer) -> Option<Finding> {
     if answer.complete {

@@ -15,20 +15,14 @@ pub(super) fn find(answer: &Answer) -> Vec<Finding> {
 fn probe(probe: &ProbeStatus) -> Option<Finding> {
     let (id, claim) = match probe.state {
         ProbeState::Attached => return None,
-        ProbeState::NotApplicable => {
-            ("not-applicable", format!("Not measured: {}{}.", probe.measures, because(probe)))
+        ProbeState::NotApplicable => ("not-applicable", format!("Not measured: {}{}.", probe.measures, because(probe))),
+        ProbeState::Missing => ("not-measured", format!("Not measured: {}{}.", probe.measures, because(probe))),
+        ProbeState::AttachedLate => {
+            ("measured-late", format!("Measured for a part of the window only: {}{}.", probe.measures, because(probe)))
         }
-        ProbeState::Missing => {
-            ("not-measured", format!("Not measured: {}{}.", probe.measures, because(probe)))
+        ProbeState::Fallback => {
+            ("measured-otherwise", format!("Measured in a simpler way: {}{}.", probe.measures, because(probe)))
         }
-        ProbeState::AttachedLate => (
-            "measured-late",
-            format!("Measured for a part of the window only: {}{}.", probe.measures, because(probe)),
-        ),
-        ProbeState::Fallback => (
-            "measured-otherwise",
-            format!("Measured in a simpler way: {}{}.", probe.measures, because(probe)),
-        ),
     };
     Some(Finding {
         id,

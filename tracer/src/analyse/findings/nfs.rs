@@ -110,11 +110,7 @@ fn most_time(answer: &Answer, operations: &[RpcRow]) -> Option<Finding> {
     let all = operations.iter().fold(0, |sum: u64, row| sum.saturating_add(positive(row.execute_ns.sum)));
     let mut evidence = vec![
         parts(row),
-        format!(
-            "{} of all time in NFS calls ({}, calls that overlap added up)",
-            percent(spent, all),
-            duration(all)
-        ),
+        format!("{} of all time in NFS calls ({}, calls that overlap added up)", percent(spent, all), duration(all)),
     ];
     if again {
         evidence.push(format!(
@@ -146,9 +142,7 @@ fn most_time(answer: &Answer, operations: &[RpcRow]) -> Option<Finding> {
 
 /// Calls sent more than once over all operations.
 fn sent_again(operations: &[RpcRow]) -> Option<Finding> {
-    let sum = |of: fn(&RpcRow) -> u64| {
-        operations.iter().fold(0_u64, |sum, row| sum.saturating_add(of(row)))
-    };
+    let sum = |of: fn(&RpcRow) -> u64| operations.iter().fold(0_u64, |sum, row| sum.saturating_add(of(row)));
     let again = sum(|row| row.retransmitted);
     if again == 0 {
         return None;
@@ -217,8 +211,7 @@ fn transports(answer: &Answer, row: &RpcRow) -> Option<String> {
         .rpc
         .iter()
         .filter(|other| {
-            (&other.mounts, &other.server, other.version, &other.op)
-                == (&row.mounts, &row.server, row.version, &row.op)
+            (&other.mounts, &other.server, other.version, &other.op) == (&row.mounts, &row.server, row.version, &row.op)
                 && other.count > 0
         })
         .filter_map(|other| Some((other.rtt_ns.p50, other.xprt?)))

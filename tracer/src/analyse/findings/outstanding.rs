@@ -102,11 +102,7 @@ fn meaning(queue: &str) -> &'static str {
 
 /// Other calls to the same server that did end: then it is not wholly silent.
 fn completed(answer: &Answer, oldest: &InFlightRow) -> Option<String> {
-    let done: u64 = answer
-        .rpc
-        .iter()
-        .filter(|row| row.server == oldest.server)
-        .fold(0, |sum, row| sum.saturating_add(row.count));
-    (!oldest.server.is_empty())
-        .then(|| format!("{} to that server ended in the window", counted(done, "other call")))
+    let done: u64 =
+        answer.rpc.iter().filter(|row| row.server == oldest.server).fold(0, |sum, row| sum.saturating_add(row.count));
+    (!oldest.server.is_empty()).then(|| format!("{} to that server ended in the window", counted(done, "other call")))
 }

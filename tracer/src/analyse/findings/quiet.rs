@@ -23,14 +23,13 @@ pub(super) fn find(answer: &Answer, unrecognised: bool) -> Option<Finding> {
         duration(answer.window.duration_ns)
     );
     let (id, claim) = if !answer.complete {
-        (
-            "no-stall-seen",
-            format!("No stall was seen, but the data is incomplete, so this is no all-clear ({scope})."),
-        )
+        ("no-stall-seen", format!("No stall was seen, but the data is incomplete, so this is no all-clear ({scope})."))
     } else if unrecognised {
         (
             "no-stall-seen",
-            format!("No stall was seen, but there are waits that were not recognised, so this is no all-clear ({scope})."),
+            format!(
+                "No stall was seen, but there are waits that were not recognised, so this is no all-clear ({scope})."
+            ),
         )
     } else {
         (

@@ -20,11 +20,8 @@ const WAIT_WORTH_NAMING_NS: u64 = 100_000_000;
 const LISTED: usize = 3;
 
 pub(super) fn find(answer: &Answer) -> Vec<Finding> {
-    let mut findings: Vec<_> = Group::ALL
-        .into_iter()
-        .filter(|group| group.is_stall())
-        .filter_map(|group| stall(answer, group))
-        .collect();
+    let mut findings: Vec<_> =
+        Group::ALL.into_iter().filter(|group| group.is_stall()).filter_map(|group| stall(answer, group)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.effect.map(|effect| effect.value)));
     findings
 }
@@ -39,8 +36,7 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
     }
     stalled.sort_by_key(|process| std::cmp::Reverse(process.groups.get(group)));
     let (worst, others) = stalled.split_first()?;
-    let waits: Vec<_> =
-        answer.waits.iter().filter(|row| row.pid == worst.pid && row.group == group).collect();
+    let waits: Vec<_> = answer.waits.iter().filter(|row| row.pid == worst.pid && row.group == group).collect();
     let main = waits.first().copied();
     let mut evidence = Vec::new();
     for row in waits.iter().take(LISTED) {
@@ -86,9 +82,10 @@ fn is_worth_naming(answer: &Answer, process: &ProcessRow, group: Group) -> bool 
     let share = if group == Group::Cpu { CPU_SHARE_WORTH_NAMING } else { SHARE_WORTH_NAMING };
     let total = process.groups.get(group);
     (total > 0 && total as f64 >= share * answer.window.duration_ns as f64)
-        || answer.waits.iter().any(|row| {
-            row.pid == process.pid && row.group == group && row.max >= WAIT_WORTH_NAMING_NS
-        })
+        || answer
+            .waits
+            .iter()
+            .any(|row| row.pid == process.pid && row.group == group && row.max >= WAIT_WORTH_NAMING_NS)
 }
 
 fn claim(answer: &Answer, process: &ProcessRow, group: Group, main: Option<&WaitRow>) -> String {
@@ -115,8 +112,13 @@ fn claim(answer: &Answer, process: &ProcessRow, group: Group, main: Option<&Wait
     };
     let class_share = percent(main.total_ns, total);
     let of_it = if main.total_ns == total { String::new() } else { format!(", {class_share} of that") };
-    let by_stack = if group == Group::MemoryLock { ", as its stack tells" } else { "" };
+    let by_stack = if is_told_by_stack(main) { ", as its stack tells" } else { "" };
     format!("{lead} {who}: {waiter} waited {spent}{of_it} for {}{by_stack}.", main.class.waits_for())
+}
+
+/// True if the lock was recognised by the stack only, in some waits at least.
+fn is_told_by_stack(row: &WaitRow) -> bool {
+    row.group == Group::MemoryLock && row.detail.evidence.iter().any(|evidence| !evidence.lock_seen)
 }
 
 fn describe(row: &WaitRow) -> String {
@@ -140,7 +142,7 @@ fn describe(row: &WaitRow) -> String {
 }
 
 fn stack(evidence: &Evidence) -> String {
-    let mode = evidence.mode.map_or_else(String::new, |mode| format!(", to {mode}"));
+    let mode = evidence.mode.map_or_else(String::new, |mode| format!(", to {}", mode.name()));
     format!("{}{mode} ({})", evidence.frames(), duration(evidence.total_ns))
 }
 
@@ -150,9 +152,7 @@ fn split(answer: &Answer) -> String {
     let shares: Vec<_> = Group::ALL
         .into_iter()
         .filter(|&group| {
-            group.is_stall()
-                && (answer.groups.get(group) > 0
-                    || matches!(group, Group::Storage | Group::MemoryLock))
+            group.is_stall() && (answer.groups.get(group) > 0 || matches!(group, Group::Storage | Group::MemoryLock))
         })
         .map(|group| format!("{} {}", group.title(), percent(answer.groups.get(group), stalled)))
         .collect();
@@ -178,10 +178,8 @@ fn refutation(group: Group, main: Option<&WaitRow>) -> &'static str {
             "the NFS table shows no calls, or short ones only, for the same time: then the time is \
              lost inside the client"
         }
-        (Group::Storage, _) => {
-            "the device answers fast over the same time (iostat -x): then the time is lost above it"
-        }
-        (Group::MemoryLock, _) => {
+        (Group::Storage, _) => "the device answers fast over the same time (iostat -x): then the time is lost above it",
+        (Group::MemoryLock, _) if main.is_some_and(is_told_by_stack) => {
             "the lock waited for is another one: a stack names who asked for a lock, not which"
         }
         (Group::Memory, _) => "/proc/pressure/memory stands still over the same time",
@@ -205,9 +203,7 @@ fn next_step(group: Group, main: Option<&WaitRow>) -> &'static str {
              all others of the process"
         }
         (Group::Memory, _) => "see the memory and the cgroup limits of the machine (free, memory.events)",
-        (Group::Cpu, _) => {
-            "see who uses the CPUs (top), the cgroup's cpu.max, and, in a guest, steal time"
-        }
+        (Group::Cpu, _) => "see who uses the CPUs (top), the cgroup's cpu.max, and, in a guest, steal time",
         _ => "see the evidence for the function that asks for the lock",
     }
 }

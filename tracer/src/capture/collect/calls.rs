@@ -1,6 +1,9 @@
 //! NFS calls: what was counted, what is outstanding, and whose mounts they were for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use anyhow::Result;
 use nfslat_common::{
@@ -89,11 +92,8 @@ impl Calls {
             if count == last {
                 continue;
             }
-            let slice =
-                added.entry(*index).or_insert_with(|| RpcSlice { series: *index, ..RpcSlice::default() });
-            part_of(slice, usize::from(key.part))
-                .histogram
-                .record(buckets::midpoint_ns(key.bucket, 0), count - last);
+            let slice = added.entry(*index).or_insert_with(|| RpcSlice { series: *index, ..RpcSlice::default() });
+            part_of(slice, usize::from(key.part)).histogram.record(buckets::midpoint_ns(key.bucket, 0), count - last);
         }
         slice.rpc = added.into_values().collect();
         Ok(())
@@ -120,7 +120,7 @@ impl Calls {
 
     /// Calls open at the end of the window: those the kernel side saw begin, and those that were
     /// open before the window and still are.
-    pub(super) fn in_flight(&self, session: &Session, tasks_before: &[RpcTask]) -> Result<Vec<InFlight>> {
+    pub(super) fn in_flight(session: &Session, tasks_before: &[RpcTask]) -> Result<Vec<InFlight>> {
         let followed = maps::read_all::<u64, InFlightCall>(maps::data(session.bpf(), "IN_FLIGHT")?)?;
         let mut open: Vec<InFlight> = followed
             .iter()
@@ -152,7 +152,7 @@ impl Calls {
                 waiting_in: task.queue.clone(),
             }
         }));
-        open.sort_by(|a, b| (b.open_at_start, b.age_ns).cmp(&(a.open_at_start, a.age_ns)));
+        open.sort_by_key(|call| Reverse((call.open_at_start, call.age_ns)));
         Ok(open)
     }
 
@@ -189,9 +189,8 @@ impl Calls {
         let parent_id = info.map_or(id, |info| info.parent_id);
         let by_kernel = info.filter(|info| info.s_dev != 0).map(|info| device(info.s_dev));
         let by_sysfs = self.sysfs.by_device.iter().find(|(_, client)| **client == id).map(|(dev, _)| *dev);
-        let on_device = |wanted: (u32, u32)| -> Vec<u32> {
-            indices(mounts, |mount| (mount.dev_major, mount.dev_minor) == wanted)
-        };
+        let on_device =
+            |wanted: (u32, u32)| -> Vec<u32> { indices(mounts, |mount| (mount.dev_major, mount.dev_minor) == wanted) };
         let (mounts, found_by) = match (by_kernel, by_sysfs) {
             (Some(dev), _) => (on_device(dev), "superblock seen in a call of the mount"),
             (None, Some(dev)) => (on_device(dev), "/sys/fs/nfs"),

@@ -16,9 +16,7 @@ use super::{
     proc::{host, own_cost, pressure, rpc_tasks},
     session::{Session, clock_ns, monotonic_ns},
 };
-use crate::model::{
-    Cost, Loss, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window,
-};
+use crate::model::{Cost, Loss, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
 use threads::Threads;
 
@@ -30,6 +28,7 @@ pub struct Run {
     slice_start_ns: u64,
     start_unix_ns: u64,
     pressure_before: Option<Pressure>,
+    cpu_before_ns: u64,
     tasks_before: Vec<rpc_tasks::RpcTask>,
 }
 
@@ -54,6 +53,7 @@ impl Run {
             slice_start_ns: 0,
             start_unix_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_start_ns),
             pressure_before: pressure::read(&session.roots.proc),
+            cpu_before_ns: own_cost::cpu_ns(),
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
         }
     }
@@ -83,7 +83,7 @@ impl Run {
     pub fn finish(mut self, session: &mut Session, options: Options, stopped_early: bool) -> Result<Recording> {
         session.close_window()?;
         let pressure_after = pressure::read(&session.roots.proc);
-        let in_flight = self.calls.in_flight(session, &self.tasks_before)?;
+        let in_flight = Calls::in_flight(session, &self.tasks_before)?;
         self.take_slice(session)?;
         let window = Window {
             start_unix_ns: self.start_unix_ns,
@@ -117,7 +117,8 @@ impl Run {
                 .map(|(before, after)| pressure::difference(before, after)),
             losses: losses(session)?,
             cost: Cost {
-                user_cpu_ns: own_cost::cpu_ns(),
+                // Loading the programs is over before the window opens, and not part of it.
+                user_cpu_ns: own_cost::cpu_ns().saturating_sub(self.cpu_before_ns),
                 rss_bytes: own_cost::peak_rss_bytes(&session.roots.proc),
                 map_bytes: session.map_bytes(),
                 programs: session.program_costs(),
@@ -133,11 +134,7 @@ fn losses(session: &Session) -> Result<Vec<Loss>> {
         .iter()
         .zip(counters)
         .filter(|(_, count)| *count > 0)
-        .map(|(kind, count)| Loss {
-            what: kind.name().to_owned(),
-            count,
-            meaning: kind.meaning().to_owned(),
-        })
+        .map(|(kind, count)| Loss { what: kind.name().to_owned(), count, meaning: kind.meaning().to_owned() })
         .collect())
 }
 

@@ -10,8 +10,8 @@ use aya::{
 use nfslat_common::{
     buckets,
     sched::{
-        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey,
-        WaitSum, state, wait_flags,
+        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum, state,
+        wait_flags,
     },
 };
 
@@ -19,8 +19,8 @@ use super::symbols;
 use crate::{
     capture::{kernel::maps, proc::processes, session::Session},
     model::{
-        Histogram, ProbeStatus, Process, Slice, Stack, Thread, ThreadSlice, ThreadTimes,
-        WaitHistogramSlice, WaitSeries, WaitSlice, Window,
+        Histogram, ProbeStatus, Process, Slice, Stack, Thread, ThreadSlice, ThreadTimes, WaitHistogramSlice,
+        WaitSeries, WaitSlice, Window,
     },
 };
 
@@ -213,11 +213,7 @@ impl Threads {
     }
 
     /// The stacks seen, with the names of their functions.
-    pub(super) fn resolve_stacks(
-        &self,
-        session: &Session,
-        probes: &mut Vec<ProbeStatus>,
-    ) -> Result<Vec<Stack>> {
+    pub(super) fn resolve_stacks(&self, session: &Session, probes: &mut Vec<ProbeStatus>) -> Result<Vec<Stack>> {
         let kept: HashMap<u64, KernelStack> =
             maps::read_all(maps::data(session.bpf(), "STACKS")?)?.into_iter().collect();
         let frames = |hash: &u64| {

@@ -63,8 +63,7 @@ impl KernelTypes {
                 let Type::Ptr(pointer) = self.vmlinux.resolve_chained_type(&typedef).ok()? else {
                     return None;
                 };
-                let Type::FuncProto(prototype) = self.vmlinux.resolve_chained_type(&pointer).ok()?
-                else {
+                let Type::FuncProto(prototype) = self.vmlinux.resolve_chained_type(&pointer).ok()? else {
                     return None;
                 };
                 prototype.parameters.len().checked_sub(1)
@@ -81,9 +80,8 @@ impl KernelTypes {
             .iter()
             .filter_map(|module| Btf::from_split_file(btf_dir.join(module), &self.vmlinux).ok())
             .collect();
-        let find = |owner: &str, path: &str| {
-            modules.iter().chain([&self.vmlinux]).find_map(|btf| offset_of(btf, owner, path))
-        };
+        let find =
+            |owner: &str, path: &str| modules.iter().chain([&self.vmlinux]).find_map(|btf| offset_of(btf, owner, path));
         let mut offsets = RpcOffsets { ready: 1, ..RpcOffsets::default() };
         macro_rules! look_up {
             ($($field:ident = $owner:literal, $path:literal, $required:literal;)*) => {

@@ -33,9 +33,7 @@ struct BatchAttr {
 /// If the object has no such map, which is a defect of the build.
 pub(crate) fn data<'a>(bpf: &'a Ebpf, name: &str) -> Result<&'a MapData> {
     match bpf.map(name) {
-        Some(Map::HashMap(data) | Map::PerCpuHashMap(data) | Map::Array(data) | Map::PerCpuArray(data)) => {
-            Ok(data)
-        }
+        Some(Map::HashMap(data) | Map::PerCpuHashMap(data) | Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
         _ => Err(anyhow!("the kernel side has no map {name}")),
     }
 }
@@ -82,11 +80,7 @@ pub(crate) fn read_per_cpu_array(bpf: &Ebpf, name: &str, length: usize) -> Resul
     (0..length as u32).map(|index| Ok(array.get(&index, 0)?.iter().sum())).collect()
 }
 
-fn read_batches<K: Pod>(
-    map: &MapData,
-    value_size: usize,
-    mut each: impl FnMut(K, &[u8]),
-) -> Result<()> {
+fn read_batches<K: Pod>(map: &MapData, value_size: usize, mut each: impl FnMut(K, &[u8])) -> Result<()> {
     let fd = map.fd().as_fd().as_raw_fd();
     // A batch ends at the end of a hash bucket; one that does not fit whole is refused (ENOSPC).
     let mut capacity = 1024;
@@ -94,8 +88,7 @@ fn read_batches<K: Pod>(
     loop {
         let mut keys = vec![0u8; capacity * size_of::<K>()];
         let mut values = vec![0u8; capacity * value_size];
-        let step = lookup_batch(fd, position, &mut keys, &mut values, capacity)
-            .context("cannot read a BPF map")?;
+        let step = lookup_batch(fd, position, &mut keys, &mut values, capacity).context("cannot read a BPF map")?;
         let Some(step) = step else {
             capacity *= 2;
             continue;
@@ -137,12 +130,7 @@ fn lookup_batch(
     attr.map_fd = map_fd as u32;
     // SAFETY: the buffers hold `capacity` keys and values of the map's sizes and outlive the call.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_LOOKUP_BATCH,
-            std::ptr::from_mut(&mut attr),
-            size_of::<BatchAttr>(),
-        )
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, std::ptr::from_mut(&mut attr), size_of::<BatchAttr>())
     };
     let count = attr.count as usize;
     if result == 0 {

@@ -6,9 +6,8 @@ use crate::model::Host;
 
 /// The machine. What cannot be read stays empty.
 pub(crate) fn read(proc: &Path) -> Host {
-    let trimmed = |path: &str| {
-        fs::read_to_string(proc.join(path)).map(|text| text.trim().to_owned()).unwrap_or_default()
-    };
+    let trimmed =
+        |path: &str| fs::read_to_string(proc.join(path)).map(|text| text.trim().to_owned()).unwrap_or_default();
     // SAFETY: an all-zero `utsname` is valid, and `uname` only fills it.
     let machine = unsafe {
         let mut names: libc::utsname = zeroed();

@@ -6,9 +6,7 @@ use crate::model::{Pressure, PressureLine};
 
 /// The totals since boot; `None` where the kernel has no PSI or it is switched off.
 pub(crate) fn read(proc: &Path) -> Option<Pressure> {
-    let line = |name: &str| {
-        fs::read_to_string(proc.join("pressure").join(name)).ok().and_then(|text| parse(&text))
-    };
+    let line = |name: &str| fs::read_to_string(proc.join("pressure").join(name)).ok().and_then(|text| parse(&text));
     Some(Pressure { cpu: line("cpu")?, memory: line("memory")?, io: line("io")? })
 }
 
@@ -42,9 +40,8 @@ mod tests {
 
     #[test]
     fn reads_totals() {
-        let line = parse(
-            "some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
-        );
+        let line =
+            parse("some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n");
         assert_eq!(line, Some(PressureLine { some_ns: 12_000, full_ns: Some(3_000) }));
     }
 

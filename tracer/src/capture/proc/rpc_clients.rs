@@ -52,8 +52,7 @@ fn read_transports(dir: &Path) -> BTreeMap<u32, Vec<SysfsTransport>> {
         .filter_map(|name| {
             let client = name.strip_prefix("clnt-")?.parse().ok()?;
             let client_dir = dir.join(&name);
-            let transports =
-                names(&client_dir).filter_map(|name| transport(&client_dir.join(&name), &name)).collect();
+            let transports = names(&client_dir).filter_map(|name| transport(&client_dir.join(&name), &name)).collect();
             Some((client, transports))
         })
         .collect()

@@ -36,8 +36,7 @@ pub(crate) fn read(sys: &Path) -> Option<Vec<RpcTask>> {
 fn parse(line: &str) -> Option<RpcTask> {
     let (head, queue) = line.split_once(" q:")?;
     let (head, _action) = head.split_once(" a:")?;
-    let words: Vec<&str> =
-        head.split_ascii_whitespace().filter(|word| !word.starts_with('[')).collect();
+    let words: Vec<&str> = head.split_ascii_whitespace().filter(|word| !word.starts_with('[')).collect();
     let [task_id, _flags, _status, client, xid, _timeout, _ops, protocol, op] = words[..] else {
         return None;
     };

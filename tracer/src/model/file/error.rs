@@ -49,12 +49,12 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "cannot be read: {error}"),
-            Self::Empty => f.write_str(
-                "is empty: the trace that should have written it did not get that far; trace again",
-            ),
-            Self::NotARecording => f.write_str(
-                "is not a recording of nfslat; recordings are what `nfslat trace -o FILE` writes",
-            ),
+            Self::Empty => {
+                f.write_str("is empty: the trace that should have written it did not get that far; trace again")
+            }
+            Self::NotARecording => {
+                f.write_str("is not a recording of nfslat; recordings are what `nfslat trace -o FILE` writes")
+            }
             Self::Newer { version } => write!(
                 f,
                 "has recording format {version}, and this nfslat reads up to {FORMAT_VERSION}: use \
@@ -64,10 +64,7 @@ impl fmt::Display for ReadError {
                 "ends before the recording does: copy it again, or, if the disk was full or the \
                  tracer was killed, trace again",
             ),
-            Self::Damaged(why) => write!(
-                f,
-                "is damaged: {why}; copy it again (in binary mode), or trace again"
-            ),
+            Self::Damaged(why) => write!(f, "is damaged: {why}; copy it again (in binary mode), or trace again"),
             Self::TooLarge(why) => write!(
                 f,
                 "is larger than nfslat reads: {why}; it is damaged, or was traced for too long: \

@@ -73,12 +73,7 @@ impl Section {
     }
 }
 
-pub(super) fn write<T: Serialize>(
-    out: &mut impl Write,
-    kind: Kind,
-    value: &T,
-    budget: &mut Budget,
-) -> io::Result<()> {
+pub(super) fn write<T: Serialize>(out: &mut impl Write, kind: Kind, value: &T, budget: &mut Budget) -> io::Result<()> {
     let json = serde_json::to_vec(value)?;
     budget
         .spend(kind, json.len() as u64)

@@ -111,8 +111,7 @@ fn decode_plain(bytes: &[u8]) -> Result<BTreeMap<u16, u64>, String> {
     if bytes.len() > MAX_PAYLOAD {
         return Err("the HdrHistogram is larger than one can be".into());
     }
-    let (header, counts) =
-        bytes.split_first_chunk::<HEADER_LEN>().ok_or("the HdrHistogram ends in its header")?;
+    let (header, counts) = bytes.split_first_chunk::<HEADER_LEN>().ok_or("the HdrHistogram ends in its header")?;
     // Everything but the payload length is constant in what nfslat writes.
     let mut expected = encode(&BTreeMap::new());
     expected[4..8].copy_from_slice(&(counts.len() as u32).to_be_bytes());

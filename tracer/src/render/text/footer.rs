@@ -1,6 +1,6 @@
 //! What stands below the tables: calls in flight, pressure, what was not measured, losses, cost.
 
-use super::{super::Style, paragraph::paragraph};
+use super::{super::Style, paragraph::paragraph, table::cut};
 use crate::{
     analyse::{
         Answer,
@@ -9,6 +9,9 @@ use crate::{
     },
     model::PressureLine,
 };
+
+/// Characters of one reason that are shown: the kernel's own words can be long. `--json` has all.
+const LONGEST: usize = 280;
 
 pub(super) fn lines(answer: &Answer, style: Style) -> String {
     let mut text = String::new();
@@ -62,7 +65,13 @@ fn notes(answer: &Answer, style: Style) -> String {
         .findings
         .iter()
         .filter(|finding| finding.layer == Layer::Measurement && !is_shown(finding.id))
-        .map(|finding| line("Note", format!("{} {}", finding.claim, finding.next).trim_end(), style))
+        .map(|finding| {
+            let remedy = match finding.next.trim_end_matches('.') {
+                "" => String::new(),
+                next => format!(" Remedy: {next}."),
+            };
+            line("Note", &format!("{}{remedy}", cut(&finding.claim, LONGEST)), style)
+        })
         .collect()
 }
 
@@ -78,7 +87,8 @@ fn losses(answer: &Answer, style: Style) -> String {
         .losses
         .iter()
         .map(|loss| {
-            let body = format!("{} {}: {}", count(loss.count), loss.what, loss.meaning);
+            let meaning = cut(&loss.meaning, LONGEST);
+            let body = format!("{} {}: {meaning}", count(loss.count), loss.what);
             style.warning(&line("Lost", &body, style))
         })
         .collect()
@@ -94,12 +104,7 @@ fn cost(answer: &Answer, style: Style) -> String {
         let (runs, ns) = runs.iter().fold((0_u64, 0_u64), |(runs, ns), (more, longer)| {
             (runs.saturating_add(*more), ns.saturating_add(*longer))
         });
-        format!(
-            "kernel side {} ({} of one CPU, {})",
-            duration(ns),
-            percent(ns, wall),
-            counted(runs, "run")
-        )
+        format!("kernel side {} ({} of one CPU, {})", duration(ns), percent(ns, wall), counted(runs, "run"))
     };
     let body = format!(
         "{} CPU ({}), {kernel}, {} RSS, {} maps",

@@ -1,16 +1,23 @@
 //! NFS calls: one table for each mount, two lines for each operation, so that all four parts of a
 //! call's time stand beside each other in the order in which they pass.
 
-use super::{super::Style, escape::escape, paragraph::paragraph, table::cut};
+use std::ops::RangeInclusive;
+
+use super::{paragraph::paragraph, table::cut};
 use crate::analyse::{
     Answer,
     answer::{Latency, RpcRow},
     by_operation,
     units::{count, counted, duration, per_second, percent, short_duration},
 };
+use crate::render::{Style, escape::escape};
 
-/// Operations shown for one mount.
-const OPERATIONS: usize = 8;
+/// Operations shown for one mount: at least so many, and at most so many until those not shown
+/// take less than [`REST`] of the mount's time.
+const OPERATIONS: RangeInclusive<usize> = 3..=8;
+
+/// See [`OPERATIONS`].
+const REST: f64 = 0.1;
 
 /// Columns left of the latencies.
 const LEFT: usize = 26;
@@ -29,8 +36,7 @@ pub(super) fn tables(answer: &Answer, style: Style) -> String {
             None => mounts.push(vec![row]),
         }
     }
-    let mut tables: Vec<_> =
-        mounts.iter().take(MOUNTS).map(|rows| table(answer, rows, style)).collect();
+    let mut tables: Vec<_> = mounts.iter().take(MOUNTS).map(|rows| table(answer, rows, style)).collect();
     if mounts.len() > MOUNTS {
         let rest: Vec<_> = mounts[MOUNTS..].concat();
         tables.push(format!("{} mounts more: {}\n", mounts.len() - MOUNTS, rest_of(answer, &rest)));
@@ -47,11 +53,11 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
     let heading = format!("{:<LEFT$}         {quantiles}         {quantiles}", "operation, calls, rate");
     let mut text = style.strong(&title(answer, rows, style));
     text.push_str(&style.faint(&format!("{}\n", cut(&heading, style.width))));
-    for row in rows.iter().take(OPERATIONS) {
+    let (shown, rest) = rows.split_at(worth_showing(rows));
+    for row in shown {
         text.push_str(&operation(answer, row, style));
     }
-    if rows.len() > OPERATIONS {
-        let rest = &rows[OPERATIONS..];
+    if !rest.is_empty() {
         text.push_str(&format!(
             "{} more: {}; see --json\n",
             counted(rest.len() as u64, "operation"),
@@ -59,6 +65,24 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
         ));
     }
     text
+}
+
+/// How many of the operations, most time first, are worth two lines of a screen. Calls in flight
+/// are, whatever they took.
+fn worth_showing(rows: &[&RpcRow]) -> usize {
+    let all = time_of(rows.iter().copied()) as f64;
+    let mut seen = 0.0;
+    let enough = rows.iter().position(|row| {
+        let done = all - seen < REST * all && row.in_flight == 0;
+        seen += time_of([*row]) as f64;
+        done
+    });
+    enough.unwrap_or(rows.len()).clamp(*OPERATIONS.start(), *OPERATIONS.end()).min(rows.len())
+}
+
+fn time_of<'a>(rows: impl IntoIterator<Item = &'a RpcRow>) -> u64 {
+    let positive = |row: &RpcRow| u64::try_from(row.execute_ns.sum).unwrap_or_default();
+    rows.into_iter().fold(0, |sum, row| sum.saturating_add(positive(row)))
 }
 
 /// `NFS /mnt/a  10.0.0.1:/export  v4.2  tcp 10.0.0.1 (xprt 3)`.
@@ -119,21 +143,16 @@ fn cells(latency: &Latency) -> String {
     if latency.count == 0 {
         return format!("{:>7}{:>7}{:>7}{:>7}", "-", "-", "-", "-");
     }
-    [latency.p50, latency.p90, latency.p99, latency.max]
-        .map(|ns| format!("{:>7}", short_duration(ns)))
-        .concat()
+    [latency.p50, latency.p90, latency.p99, latency.max].map(|ns| format!("{:>7}", short_duration(ns))).concat()
 }
 
 fn rest_of(answer: &Answer, rows: &[&RpcRow]) -> String {
-    let time = |rows: &mut dyn Iterator<Item = &RpcRow>| {
-        rows.fold(0_u64, |sum, row| sum.saturating_add(u64::try_from(row.execute_ns.sum).unwrap_or(0)))
-    };
     let calls = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.count));
-    let spent = time(&mut rows.iter().copied());
+    let spent = time_of(rows.iter().copied());
     format!(
         "{}, {} ({} of all NFS time)",
         counted(calls, "call"),
         duration(spent),
-        percent(spent, time(&mut answer.rpc.iter()))
+        percent(spent, time_of(&answer.rpc))
     )
 }

@@ -1,6 +1,6 @@
 //! Text in lines.
 
-use super::{super::Style, escape::escape};
+use crate::render::{Style, escape::escape};
 
 /// The text, escaped and broken into lines no longer than the width; the first begins with
 /// `first`, the others with `rest`.

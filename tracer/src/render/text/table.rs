@@ -1,6 +1,6 @@
 //! Tables with aligned columns.
 
-use super::{super::Style, escape::escape};
+use crate::render::{Style, escape::escape};
 
 /// Rows of cells; columns are as wide as their widest cell.
 pub(super) struct Table {

@@ -2,7 +2,6 @@
 
 use super::{
     super::Style,
-    escape::escape,
     table::{Table, cut},
 };
 use crate::analyse::{
@@ -11,6 +10,7 @@ use crate::analyse::{
     classify::{Class, Group},
     units::{count, percent, short_duration},
 };
+use crate::render::escape::escape;
 
 /// Classes shown for one group.
 const CLASSES: usize = 4;
@@ -26,8 +26,7 @@ pub(super) fn groups(answer: &Answer, style: Style) -> String {
     if answer.threads.is_empty() {
         return String::new();
     }
-    let mut table =
-        Table::new(&["<TIME OF ALL THREADS", "total", "at once", "waits", "p50", "p99", "max", "<mostly"]);
+    let mut table = Table::new(&["<TIME OF ALL THREADS", "total", "at once", "waits", "p50", "p99", "max", "<mostly"]);
     for group in Group::ALL {
         let total = answer.groups.get(group);
         // Whether it is storage or memory locks is what the tool is asked: a 0 answers it too.
@@ -79,7 +78,13 @@ pub(super) fn groups(answer: &Answer, style: Style) -> String {
 /// How many threads were in a state at any time, on average.
 fn average(total_ns: u64, answer: &Answer) -> String {
     let average = total_ns as f64 / answer.window.duration_ns.max(1) as f64;
-    if total_ns == 0 { "0".into() } else if average < 0.005 { "<0.01".into() } else { format!("{average:.2}") }
+    if total_ns == 0 {
+        "0".into()
+    } else if average < 0.005 {
+        "<0.01".into()
+    } else {
+        format!("{average:.2}")
+    }
 }
 
 fn waits(answer: &Answer, row: &ClassRow) -> [String; 5] {
@@ -96,13 +101,10 @@ fn mostly(answer: &Answer, row: &ClassRow) -> String {
 }
 
 fn longest_queue(answer: &Answer) -> String {
-    answer.processes.iter().max_by_key(|process| process.runnable_ns).map_or_else(
-        String::new,
-        |process| {
-            let share = percent(process.runnable_ns, answer.groups.get(Group::Cpu));
-            format!("{} {share}", name(&process.comm, process.pid))
-        },
-    )
+    answer.processes.iter().max_by_key(|process| process.runnable_ns).map_or_else(String::new, |process| {
+        let share = percent(process.runnable_ns, answer.groups.get(Group::Cpu));
+        format!("{} {share}", name(&process.comm, process.pid))
+    })
 }
 
 fn name(comm: &str, pid: u32) -> String {
@@ -111,8 +113,7 @@ fn name(comm: &str, pid: u32) -> String {
 
 /// The processes that stalled most.
 pub(super) fn processes(answer: &Answer, style: Style) -> String {
-    let stalled: Vec<_> =
-        answer.processes.iter().filter(|process| process.groups.stalled() > 0).collect();
+    let stalled: Vec<_> = answer.processes.iter().filter(|process| process.groups.stalled() > 0).collect();
     if stalled.is_empty() {
         return String::new();
     }
