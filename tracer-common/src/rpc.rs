@@ -1,5 +1,8 @@
 //! Remote procedure calls of the kernel's NFS client.
 
+/// RPC program number of NFS (RFC 1813, RFC 8881). Others are rpcbind, mount, lock manager.
+pub const NFS_PROGRAM: u32 = 100_003;
+
 /// Longest procedure name kept, with its terminating 0 ("LAYOUTSTATS", "RECLAIM_COMPLETE").
 pub const OP_NAME_LEN: usize = 24;
 

@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
+use nfslat_common::rpc::NFS_PROGRAM;
+
 use super::answer::{InFlightRow, Latency, RpcRow};
 use crate::model::{Mount, Recording, RpcClient, RpcSeries, RpcSlice};
 
@@ -30,12 +32,12 @@ struct Sums {
     parts: [Latency; 4],
 }
 
-/// The rows of a recording, merged over transports: one for each mount and operation, most time
+/// The NFS rows of a recording, merged over transports: one for each mount and operation, most time
 /// first. `xprt` is `None` where several were merged.
 #[must_use]
 pub fn by_operation(rows: &[RpcRow]) -> Vec<RpcRow> {
     let mut merged: Vec<RpcRow> = Vec::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.is_nfs()) {
         match merged.iter_mut().find(|other| other.is_same_operation(row)) {
             Some(other) => other.merge(row),
             None => merged.push(row.clone()),
@@ -46,6 +48,12 @@ pub fn by_operation(rows: &[RpcRow]) -> Vec<RpcRow> {
 }
 
 impl RpcRow {
+    /// True for NFS itself; false for the programs around it (rpcbind, mount, lock manager).
+    #[must_use]
+    pub fn is_nfs(&self) -> bool {
+        self.program == NFS_PROGRAM
+    }
+
     fn is_same_operation(&self, other: &Self) -> bool {
         (&self.mounts, &self.server, self.program, self.version, &self.op)
             == (&other.mounts, &other.server, other.program, other.version, &other.op)
@@ -80,7 +88,9 @@ pub(super) fn rows(recording: &Recording) -> (Vec<RpcRow>, Vec<InFlightRow>) {
     let mut used = vec![false; recording.rpc_series.len()];
     for part in recording.slices.iter().flat_map(|slice| &slice.rpc) {
         let series = &recording.rpc_series[part.series as usize];
-        if part.count == 0 || !clients.wanted(series.client_id) {
+        // A slice may hold buckets of a call whose count went to the slice before: no count is no
+        // reason to pass it over.
+        if !clients.wanted(series.client_id) {
             continue;
         }
         used[part.series as usize] = true;

@@ -70,15 +70,16 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
     ensure!(status.success(), "stopping the server: {status}");
     let finished = trace.finish(PATIENCE)?;
     let late = begun.elapsed().saturating_sub(Duration::from_secs(10));
-    drop(workloads);
-
     let answer = answer_of(&finished)?;
     let mut complaints = Complaints::default();
     complaints.unless(late < LATE, || format!("the trace ended {late:?} late"));
-    for mount in &mounts {
-        let own = answer.rpc.iter().filter(|rpc| rpc.mount.as_deref() == Some(mount.path()));
-        let open: u64 = own.map(|rpc| rpc.in_flight).sum();
-        complaints.unless(open > 0, || format!("{}: no call is said to be outstanding", mount.path()));
+    let open: Vec<_> = answer.rpc.iter().filter(|rpc| rpc.in_flight > 0).map(|rpc| (&rpc.mount, &rpc.op)).collect();
+    for (mount, workload) in mounts.iter().zip(workloads) {
+        let own = open.iter().any(|(on, _)| on.as_deref() == Some(mount.path()));
+        complaints.unless(own, || format!("{}: no call is said to be outstanding, but {open:?}", mount.path()));
+        // Else there would be nothing outstanding to list.
+        let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);
+        complaints.unless(ended.is_err(), || format!("{}: the workload has ended: {ended:?}", mount.path()));
     }
     complaints.settle()
 }

@@ -1,12 +1,12 @@
 //! What was not measured, and why: no data is a finding too.
 
 use super::{Finding, Layer};
-use crate::analyse::answer::Answer;
+use crate::analyse::answer::{Answer, RpcRow};
 use crate::model::{ProbeState, ProbeStatus, hook};
 
 pub(super) fn find(answer: &Answer) -> Vec<Finding> {
     let mut findings: Vec<_> = answer.probes.iter().filter_map(probe).collect();
-    if hook::is_measured(&answer.probes, hook::RPC_LATENCY) && answer.rpc.is_empty() {
+    if hook::is_measured(&answer.probes, hook::RPC_LATENCY) && !answer.rpc.iter().any(RpcRow::is_nfs) {
         findings.push(no_calls(answer));
     }
     findings

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use nfslat_common::{
     buckets,
-    rpc::{ClientInfo, InFlightCall, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
+    rpc::{ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
 };
 
 use super::threads::text;
@@ -211,9 +211,6 @@ impl Calls {
         }
     }
 }
-
-/// The NFS program's number (RFC 1813, RFC 8881).
-const NFS_PROGRAM: u32 = 100_003;
 
 /// What tells one open task from another, as far as debugfs shows it.
 fn identity(task: &RpcTask) -> (u32, u32, u32, String) {

@@ -41,7 +41,14 @@ pub(super) fn tables(answer: &Answer, style: Style) -> String {
         let rest: Vec<_> = mounts[MOUNTS..].concat();
         tables.push(format!("{} mounts more: {}\n", mounts.len() - MOUNTS, rest_of(answer, &rest)));
     }
+    tables.extend(other_programs(answer));
     tables.join("\n")
+}
+
+/// Calls that are not NFS's own, in a line.
+fn other_programs(answer: &Answer) -> Option<String> {
+    let calls = answer.rpc.iter().filter(|row| !row.is_nfs()).fold(0_u64, |sum, row| sum.saturating_add(row.count));
+    (calls > 0).then(|| format!("Other RPC programs (rpcbind, mount, locks): {}; see --json\n", counted(calls, "call")))
 }
 
 fn is_same_place(a: &RpcRow, b: &RpcRow) -> bool {
@@ -153,6 +160,6 @@ fn rest_of(answer: &Answer, rows: &[&RpcRow]) -> String {
         "{}, {} ({} of all NFS time)",
         counted(calls, "call"),
         duration(spent),
-        percent(spent, time_of(&answer.rpc))
+        percent(spent, time_of(answer.rpc.iter().filter(|row| row.is_nfs())))
     )
 }
