@@ -142,3 +142,12 @@ fn every_finding_that_claims_trouble_has_evidence_and_a_refutation() {
         }
     }
 }
+
+#[test]
+fn a_filter_that_matches_nobody_is_said_first_and_is_no_all_clear() {
+    let mut recording = Scene::new(10).recording;
+    recording.options.comm = Some("nosuch".into());
+    assert_eq!(ids(&recording)[0], "nobody-traced");
+    assert!(finding(&recording, "nobody-traced").claim.contains("'nosuch'"));
+    assert!(!ids(&recording).contains(&"nothing-stalled"));
+}

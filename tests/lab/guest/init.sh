@@ -47,4 +47,6 @@ echo $status >/run/lab/status
 exec 3>&-
 
 tar -cf "$(channel lab.results)" -C /run/lab status -C / results
-exec busybox poweroff -f
+# Without a sync: it would wait for ever on the mount of a server that is gone, and all that counts
+# has been handed over above.
+exec busybox poweroff -n -f

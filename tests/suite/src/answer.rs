@@ -156,6 +156,12 @@ pub struct Loss {
 }
 
 impl Answer {
+    /// How often something of this name was lost.
+    #[must_use]
+    pub fn loss(&self, what: &str) -> u64 {
+        self.losses.iter().filter(|loss| loss.what == what).map(|loss| loss.count).sum()
+    }
+
     /// The thread of that id.
     #[must_use]
     pub fn thread(&self, tid: u32) -> Option<&Thread> {

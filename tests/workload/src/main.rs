@@ -116,8 +116,10 @@ fn run_gated(phase: &Phase, settings: &Settings, output: Option<&Path>) -> Resul
 fn run_phases(phases: &[Phase], settings: &Settings, output: Option<&Path>) -> Result<()> {
     let mut whole: Option<Truth> = None;
     for phase in phases {
-        let open = Gate::opened();
-        let running = run_phase(phase, settings, &open, &open)?;
+        // All threads begin together: making the later ones would disturb the earlier.
+        let (begin, leave) = (Arc::default(), Gate::opened());
+        let running = run_phase(phase, settings, &begin, &leave)?;
+        begin.open();
         let truth = running.truth()?;
         running.join();
         match &mut whole {

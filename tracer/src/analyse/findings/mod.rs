@@ -6,6 +6,7 @@
 mod incomplete;
 mod measured;
 mod nfs;
+mod nobody;
 mod outstanding;
 mod quiet;
 mod stall;
@@ -88,6 +89,7 @@ pub struct Finding {
 pub(super) fn findings(answer: &Answer) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(outstanding::find(answer));
+    findings.extend(nobody::find(answer));
     let stalls = stall::find(answer);
     let quiet = stalls.is_empty() && findings.is_empty();
     findings.extend(stalls);
