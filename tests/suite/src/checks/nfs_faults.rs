@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     check::{Check, Outcome, Stage},
@@ -24,7 +24,7 @@ pub(super) const ABSENT: Check = Check { name: "nfs::absence_is_said", stage: St
 pub(super) const LOADED_LATE: Check =
     Check { name: "nfs::late_module_is_said", stage: Stage::WithoutNfs, run: loaded_late };
 
-/// A dead server holds up nobody, and what it owes is listed.
+/// A dead server does not hold up the trace, and what it owes is listed.
 pub(super) const DEAD_SERVER: Check = Check { name: "nfs::dead_server", stage: Stage::DeadServer, run: dead_server };
 
 /// How much later than asked a trace may end: what it takes to compute the answer on an emulated machine.
@@ -66,8 +66,7 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
     };
     let workloads = [start(&mounts[0])?, start(&mounts[1])?];
     thread::sleep(Duration::from_secs(3));
-    let status = Command::new("rpc.nfsd").arg("0").status()?;
-    ensure!(status.success(), "stopping the server: {status}");
+    let stopped = StoppedServer::stop()?;
     let finished = trace.finish(PATIENCE)?;
     let late = begun.elapsed().saturating_sub(Duration::from_secs(10));
     let answer = answer_of(&finished)?;
@@ -81,5 +80,31 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
         let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);
         complaints.unless(ended.is_err(), || format!("{}: the workload has ended: {ended:?}", mount.path()));
     }
+    drop(stopped);
     complaints.settle()
+}
+
+/// The machine's NFS server, stopped. It serves again when this is dropped: processes that wait for
+/// it may not be killed, and the machine could not even be shut down.
+struct StoppedServer;
+
+impl StoppedServer {
+    fn stop() -> Result<Self> {
+        set_threads(0)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for StoppedServer {
+    fn drop(&mut self) {
+        if let Err(error) = set_threads(8) {
+            eprintln!("the NFS server stays away: {error:#}");
+        }
+    }
+}
+
+fn set_threads(threads: u32) -> Result<()> {
+    let status = Command::new("rpc.nfsd").arg(threads.to_string()).status().context("starting rpc.nfsd")?;
+    ensure!(status.success(), "setting the server's threads to {threads}: {status}");
+    Ok(())
 }

@@ -117,21 +117,14 @@ pub(super) fn processes(answer: &Answer, style: Style) -> String {
     if stalled.is_empty() {
         return String::new();
     }
-    // The order of Group::ALL without idle.
-    let mut table = Table::new(&[
-        "<PROCESS (stalled most)",
-        "storage",
-        "mem lock",
-        "memory",
-        "cpu q",
-        "oth lock",
-        "futex",
-        "network",
-        "unknown",
-        "on cpu",
-    ]);
-    for process in stalled.iter().take(PROCESSES) {
-        table.row(process_cells(process));
+    let shown = &stalled[..stalled.len().min(PROCESSES)];
+    let groups: Vec<Group> = Group::ALL.into_iter().filter(|&group| worth_a_column(group, shown)).collect();
+    let mut headings = vec!["<PROCESS (stalled most)"];
+    headings.extend(groups.iter().map(|&group| heading(group)));
+    headings.push("on cpu");
+    let mut table = Table::new(&headings);
+    for process in shown {
+        table.row(process_cells(process, &groups));
     }
     let mut text = table.render(style);
     let more = stalled.len().saturating_sub(PROCESSES);
@@ -143,11 +136,35 @@ pub(super) fn processes(answer: &Answer, style: Style) -> String {
     text
 }
 
-fn process_cells(process: &ProcessRow) -> Vec<String> {
+/// Idle time is no stall. Of the rest, only storage and memory locks are shown when nobody has any:
+/// for them 0 is an answer.
+fn worth_a_column(group: Group, shown: &[&ProcessRow]) -> bool {
+    match group {
+        Group::Idle => false,
+        Group::Storage | Group::MemoryLock => true,
+        _ => shown.iter().any(|process| process.groups.get(group) > 0),
+    }
+}
+
+fn heading(group: Group) -> &'static str {
+    match group {
+        Group::Storage => "storage",
+        Group::MemoryLock => "mem lock",
+        Group::Memory => "memory",
+        Group::Cpu => "cpu q",
+        Group::OtherLock => "oth lock",
+        Group::Futex => "futex",
+        Group::Network => "network",
+        Group::Idle => "idle",
+        Group::Unknown => "unknown",
+    }
+}
+
+fn process_cells(process: &ProcessRow, groups: &[Group]) -> Vec<String> {
     let pid = format!(" ({})", process.pid);
     let comm = cut(&escape(&process.comm), NAME_WIDTH.saturating_sub(pid.len()));
     let mut cells = vec![format!("{comm}{pid}")];
-    for group in Group::ALL.into_iter().filter(|&group| group != Group::Idle) {
+    for &group in groups {
         cells.push(short_duration(process.groups.get(group)));
     }
     cells.push(short_duration(process.on_cpu_ns));
