@@ -55,7 +55,7 @@ pub struct PartSum {
 }
 
 /// Sums of one [`RpcKey`] on one CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RpcStats {
     /// Calls done (attempts, as the kernel counts them).

@@ -128,18 +128,7 @@ fn add_part(ctx: &RawTracePointContext, sum: &mut PartSum, rpc: RpcKey, part: us
 
 #[inline(always)]
 fn add_series(key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
-    let fresh = RpcStats {
-        count: 0,
-        errors: 0,
-        retransmitted: 0,
-        transmissions: 0,
-        timeouts: 0,
-        unsent: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        parts: [PartSum { sum_ns: 0, min_ns: 0, max_ns: 0, negative: 0 }; part::COUNT],
-        name: name_at(procedure, offsets.proc_name),
-    };
+    let fresh = RpcStats { name: name_at(procedure, offsets.proc_name), ..RpcStats::default() };
     // A failure is a full table; the look-up that follows tells.
     let _ = RPC_STATS.insert(key, fresh, u64::from(BPF_NOEXIST));
 }

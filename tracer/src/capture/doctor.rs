@@ -6,7 +6,8 @@ use std::{fs, time::Duration};
 use super::{
     nfs_mounts, preflight,
     proc::{Roots, host, pressure},
-    session::{Session, Settings},
+    session::Session,
+    settings::Settings,
 };
 use crate::model::{Host, ProbeState, ProbeStatus};
 

@@ -4,12 +4,15 @@
 mod collect;
 pub mod doctor;
 mod kernel;
+mod load;
 mod preflight;
 mod proc;
 mod session;
+mod settings;
 
 pub use collect::{Progress, Run};
-pub use session::{Filter, Session, Settings};
+pub use session::Session;
+pub use settings::{Filter, Settings};
 
 /// The NFS mounts of this mount namespace.
 ///

@@ -113,7 +113,7 @@ impl Calls {
                     op: text(&stats.name),
                     ..RpcSeries::default()
                 });
-                ((series.len() - 1) as u32, empty_stats())
+                ((series.len() - 1) as u32, RpcStats::default())
             })
             .0
     }
@@ -245,28 +245,13 @@ fn share_with_parents(clients: &mut [RpcClient]) {
     }
 }
 
-fn empty_stats() -> RpcStats {
-    RpcStats {
-        count: 0,
-        errors: 0,
-        retransmitted: 0,
-        transmissions: 0,
-        timeouts: 0,
-        unsent: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        parts: Default::default(),
-        name: Default::default(),
-    }
-}
-
 /// Number of values that a part has: a call never sent has an execute time only.
 fn values_of(stats: &RpcStats, part: usize) -> u64 {
     stats.count - if part == part::EXECUTE { 0 } else { stats.unsent }
 }
 
 fn sum_over_cpus(per_cpu: &[RpcStats]) -> RpcStats {
-    let mut sum = empty_stats();
+    let mut sum = RpcStats::default();
     for stats in per_cpu {
         for part in 0..part::COUNT {
             let (to, from) = (&sum.parts[part], &stats.parts[part]);

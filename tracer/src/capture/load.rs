@@ -1,0 +1,123 @@
+//! Loading the kernel side: sizes of its maps, offsets of the running kernel, the filter.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use nfslat_common::config::filter;
+
+use super::{
+    kernel::btf::{KernelTypes, TaskField},
+    settings::{Filter, Settings},
+};
+
+/// Room for threads, and for what scales with them. The sums of a dead thread are read and its
+/// entry freed about once a second.
+const MAX_THREADS: u32 = 65_536;
+/// Room for thread x stack x flags.
+const MAX_WAITS: u32 = 131_072;
+/// Room for buckets in use of wait histograms.
+const MAX_WAIT_BUCKETS: u32 = 131_072;
+/// Room for distinct kernel stacks.
+const MAX_STACKS: u32 = 32_768;
+/// Room for operation x client x transport, each with a value per CPU.
+const MAX_RPC_SERIES: u32 = 2_048;
+/// Room for buckets in use of RPC histograms.
+const MAX_RPC_BUCKETS: u32 = 131_072;
+/// Room for calls open at once.
+const MAX_IN_FLIGHT: u32 = 65_536;
+
+/// Loads the object; nothing is attached yet.
+///
+/// # Errors
+/// If this kernel lacks what cannot be done without, or refuses.
+pub(super) fn load(settings: &Settings, types: &KernelTypes) -> Result<Ebpf> {
+    raise_memlock_limit();
+    let fields = types.task_fields();
+    let switch_has_state = u32::from(types.tracepoint_arguments("sched_switch")? >= 4);
+    let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
+    let selection = Selection::of(&settings.filter);
+    check_fields(&fields)?;
+
+    let mut loader = EbpfLoader::new();
+    for field in &fields {
+        if let Some(offset) = &field.offset {
+            loader.override_global(field.global, offset, false);
+        }
+    }
+    loader
+        .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
+        .override_global("MIN_WAIT_NS", &min_wait_ns, true)
+        .override_global("FILTER_MODE", &selection.mode, true)
+        .override_global("FILTER_TGID", &selection.tgid, true)
+        .override_global("FILTER_COMM_LOW", &selection.comm[0], true)
+        .override_global("FILTER_COMM_HIGH", &selection.comm[1], true)
+        .override_global("FILTER_CGROUP_ID", &selection.cgroup_id, true)
+        .override_global("FILTER_CGROUP_LEVEL", &selection.cgroup_level, true)
+        .map_max_entries("THREADS", MAX_THREADS)
+        .map_max_entries("WAITS", MAX_WAITS)
+        .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
+        .map_max_entries("STACKS", MAX_STACKS)
+        .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
+        .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
+        .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
+    loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")
+}
+
+/// Fails if a field without which nothing can be measured is missing.
+fn check_fields(fields: &[TaskField]) -> Result<()> {
+    let has = |global: &str| fields.iter().any(|field| field.global == global && field.offset.is_some());
+    for global in ["TASK_PID", "TASK_TGID", "TASK_START_TIME", "TASK_FLAGS", "TASK_COMM", "TASK_ON_CPU"] {
+        if !has(global) {
+            return Err(anyhow!("the kernel's BTF lacks the field for {global}"));
+        }
+    }
+    if !has("TASK_STATE_U32") && !has("TASK_STATE_LONG") {
+        return Err(anyhow!("the kernel's BTF lacks the state of task_struct"));
+    }
+    Ok(())
+}
+
+/// A filter as the kernel side takes it.
+#[derive(Default)]
+struct Selection {
+    mode: u32,
+    tgid: u32,
+    comm: [u64; 2],
+    cgroup_id: u64,
+    cgroup_level: u32,
+}
+
+impl Selection {
+    fn of(wanted: &Filter) -> Self {
+        let mut selection = Self::default();
+        if let Some(pid) = wanted.pid {
+            selection.mode |= filter::TGID;
+            selection.tgid = pid;
+        }
+        if let Some(comm) = &wanted.comm {
+            selection.mode |= filter::COMM;
+            let mut padded = [0u8; 16];
+            // The kernel keeps 15 bytes and a 0.
+            for (to, from) in padded[..15].iter_mut().zip(comm.bytes()) {
+                *to = from;
+            }
+            let (low, high) = padded.split_at(8);
+            selection.comm = [low, high].map(|half| u64::from_ne_bytes(half.try_into().expect("8 bytes")));
+        }
+        if let Some((id, level)) = wanted.cgroup {
+            selection.mode |= filter::CGROUP;
+            selection.cgroup_id = id;
+            selection.cgroup_level = level;
+        }
+        if wanted.command {
+            selection.mode |= filter::TREE;
+        }
+        selection
+    }
+}
+
+/// Before 5.11 map memory counted against RLIMIT_MEMLOCK.
+fn raise_memlock_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the pointer is valid. A refusal shows later as a map that cannot be made.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
