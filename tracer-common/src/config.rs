@@ -53,6 +53,8 @@ macro_rules! for_each_task_field {
             TASK_ON_CPU = "task_struct", "on_cpu";
             TASK_PSI_FLAGS = "task_struct", "psi_flags";
             TASK_COMM = "task_struct", "comm";
+            TASK_LAST_ARRIVAL = "task_struct", "sched_info.last_arrival";
+            TASK_LAST_QUEUED = "task_struct", "sched_info.last_queued";
             TASK_MM = "task_struct", "mm";
             MM_MMAP_LOCK = "mm_struct", "mmap_lock";
             TASK_CGROUPS = "task_struct", "cgroups";

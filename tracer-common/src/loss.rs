@@ -68,10 +68,10 @@ losses! {
         "scheduler events that did not fit the state last seen of a thread, so one before it was missed: the time between is not attributed";
     /// A switch to a thread went unreported.
     UnseenSwitch = "unseen-switch",
-        "switches that the kernel did not report: the thread's time on CPU begins at the switch before, and what it waited for last is not known";
+        "switches that the kernel did not report: the thread's time on CPU is taken from the scheduler's statistics, and what it waited for last is not known";
     /// A blocked thread got a CPU without having been woken.
     MissedWakeup = "missed-wakeup",
-        "waits whose wake-up was missed: they are counted until the thread ran, its time in the run queue included";
+        "waits whose wake-up the kernel did not report: their end is taken from the scheduler's statistics where it has them";
 }
 
 /// Number of loss counters.

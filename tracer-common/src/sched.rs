@@ -71,8 +71,10 @@ pub struct Occupant {
     pub thread: ThreadKey,
     /// Since when (CLOCK_MONOTONIC); 0: nothing was seen on this CPU yet.
     pub since_ns: u64,
+    /// What to add to a time of the scheduler's clock to get CLOCK_MONOTONIC; 0: not known yet.
+    pub clock_offset_ns: u64,
 }
-const _: () = assert!(size_of::<Occupant>() == 16);
+const _: () = assert!(size_of::<Occupant>() == 24);
 
 /// Time of one thread, since tracing of it began. Sums are in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -97,6 +97,19 @@ impl Task {
         unsafe { bpf_probe_read_kernel(self.0.add(TASK_COMM.load() as usize).cast()) }.unwrap_or_default()
     }
 
+    /// When the scheduler last gave it a CPU, by the scheduler's clock; 0 where it does not say
+    /// (no CONFIG_SCHED_INFO).
+    #[inline(always)]
+    pub(crate) fn last_arrival_ns(self) -> u64 {
+        if TASK_LAST_ARRIVAL.load() == NO_FIELD { 0 } else { self.read(&TASK_LAST_ARRIVAL) }
+    }
+
+    /// When the scheduler last put it on a run queue, likewise; 0 once it has run.
+    #[inline(always)]
+    pub(crate) fn last_queued_ns(self) -> u64 {
+        if TASK_LAST_QUEUED.load() == NO_FIELD { 0 } else { self.read(&TASK_LAST_QUEUED) }
+    }
+
     /// Address of the mmap_lock of its address space; 0 for a kernel thread.
     #[inline(always)]
     pub(crate) fn mmap_lock(self) -> u64 {

@@ -29,16 +29,15 @@ pub(super) struct Departure {
     pub(super) scheduler_state: u32,
 }
 
-/// A thread leaves its CPU. If it got there unseen, `entered_unseen_after_ns` is the last moment at
-/// which it did not have it yet.
+/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported.
 #[inline(always)]
-pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_after_ns: Option<u64>, at: Moment) {
+pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u64>, at: Moment) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::ON_CPU, at) else { return };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; see module docs.
     let thread = unsafe { &mut *thread };
-    if let Some(after_ns) = entered_unseen_after_ns {
-        enter_in_hindsight(key, thread, after_ns);
+    if let Some(entered_ns) = entered_unseen_ns {
+        enter_in_hindsight(key, thread, entered_ns);
     }
     add_elapsed(thread, state::ON_CPU, at);
     thread.state = if how.preempted || how.scheduler_state == 0 {
@@ -53,32 +52,33 @@ pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_after_ns: Opt
     thread.tgid = task.tgid();
 }
 
-/// Makes up for a switch that went unreported: the thread has had the CPU since shortly after the
-/// given moment. What it waited for is not known any more: its stack has moved on.
+/// Makes up for a switch that went unreported: the thread has had the CPU since the given moment.
+/// What it waited for is not known any more: its stack has moved on.
 #[inline(always)]
-fn enter_in_hindsight(key: ThreadKey, thread: &mut ThreadState, after_ns: u64) {
+fn enter_in_hindsight(key: ThreadKey, thread: &mut ThreadState, entered_ns: u64) {
     if thread.state != state::RUNNABLE && thread.state != state::BLOCKED {
         return;
     }
     loss::count(LossKind::UnseenSwitch);
-    if after_ns > thread.since_ns {
-        thread.time_ns[thread.state as usize & (state::COUNT - 1)] += after_ns - thread.since_ns;
-        thread.since_ns = after_ns;
+    if entered_ns > thread.since_ns {
+        thread.time_ns[thread.state as usize & (state::COUNT - 1)] += entered_ns - thread.since_ns;
+        thread.since_ns = entered_ns;
     }
     thread.state = state::ON_CPU;
     waits::record_pending_without_stack(key, thread);
 }
 
-/// A thread gets a CPU.
+/// A thread gets a CPU; `queued_ns` is when the scheduler put it on the run queue, if it says.
 #[inline(always)]
-pub(super) fn enter_cpu(task: Task, at: Moment) {
+pub(super) fn enter_cpu(task: Task, queued_ns: Option<u64>, at: Moment) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::RUNNABLE, at) else { return };
     // SAFETY: as in `leave_cpu`.
     let thread = unsafe { &mut *thread };
     if thread.state == state::BLOCKED {
         loss::count(LossKind::MissedWakeup);
-        end_wait(thread, at);
+        let woken_ns = queued_ns.unwrap_or(at.now_ns).max(thread.since_ns).min(at.now_ns);
+        end_wait(thread, Moment { now_ns: woken_ns, ..at });
         thread.state = state::RUNNABLE;
     }
     add_elapsed(thread, state::RUNNABLE, at);

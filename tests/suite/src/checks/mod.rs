@@ -14,7 +14,8 @@ mod nfs_waits;
 mod recording;
 mod threads;
 
-/// Every check. Their order within a stage is the order in which a guest runs them.
+/// Every check; all of them run in each guest of the lab. Their order within a stage is the order in
+/// which a guest runs them.
 pub static ALL: &[Check] = &[
     doctor::READABLE,
     nfs_faults::ABSENT,
@@ -56,11 +57,6 @@ pub static ALL: &[Check] = &[
 /// Checks that run on this machine itself.
 pub fn native() -> impl Iterator<Item = &'static Check> {
     ALL.iter().filter(|check| check.stage == Stage::Bare)
-}
-
-/// Checks that run on a kernel of the lab.
-pub fn on(_kernel: &str) -> impl Iterator<Item = &'static Check> {
-    ALL.iter()
 }
 
 #[cfg(test)]

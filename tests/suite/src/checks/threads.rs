@@ -1,6 +1,7 @@
 //! Time of threads by state, against the scheduler's own statistics and against the clock.
 
 use std::{
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use crate::{
     complaints::Complaints,
     machine::Machine,
     nfslat::Trace,
+    process::Process,
     workload::Gated,
 };
 
@@ -40,6 +42,7 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
     // the CPU's own waking, up to 0.1 ms on an emulated machine, as time on it.
     let workload = ["busy", "compete", "--threads", "3", "--duration", "5", "--step-ms", "100"];
     let mut workload = Gated::start(machine, &workload)?;
+    rest();
     let begun = Instant::now();
     let before = workload.statistics()?;
     let trace = Trace::start(machine, ["-p", &workload.pid().to_string(), "--duration", "120"])?;
@@ -80,7 +83,7 @@ fn compare(complaints: &mut Complaints, answer: &Answer, tid: u32, added: SchedS
     complaints.unless_near(format!("{name} runnable"), thread.runnable_ns, added.run_delay_ns, SHARE, SLACK_NS);
 }
 
-/// Long enough for threads that are done to have gone to sleep.
+/// Long enough for threads that have nothing to do to have gone to sleep.
 fn rest() {
     thread::sleep(Duration::from_millis(200));
 }
@@ -120,13 +123,8 @@ fn adds_up(complaints: &mut Complaints, thread: &Thread) {
 fn open_waits(machine: &Machine) -> Result<Outcome> {
     let mut complaints = Complaints::default();
     for filtered in [true, false] {
-        let sleeper = crate::process::Process::start(std::process::Command::new(&machine.workload).args([
-            "sleep",
-            "--count",
-            "1",
-            "--step-ms",
-            "600000",
-        ]))?;
+        let sleeper =
+            Process::start(Command::new(&machine.workload).args(["sleep", "--count", "1", "--step-ms", "600000"]))?;
         rest();
         let pid = sleeper.pid().to_string();
         let filter = if filtered { vec!["-p", &pid] } else { Vec::new() };
