@@ -5,7 +5,7 @@ use aya::Pod;
 use crate::{
     config::{Control, RpcOffsets},
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
-    sched::{KernelStack, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
 };
 
 macro_rules! plain_data {
@@ -20,6 +20,7 @@ plain_data!(
     Control,
     InFlightCall,
     KernelStack,
+    Occupant,
     RpcBucketKey,
     RpcKey,
     RpcOffsets,

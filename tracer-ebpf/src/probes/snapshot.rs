@@ -71,6 +71,9 @@ fn close_window(ctx: *mut IterTask) -> i32 {
     if at.closed && thread.state == state::BLOCKED {
         threads::end_wait(thread, at);
     }
+    if at.closed && thread.state == state::ON_CPU && !task.on_cpu() {
+        threads::forget_departure(thread, at);
+    }
     waits::record_pending(task, key, thread, waits::SCRATCH_OF_SNAPSHOT);
     0
 }

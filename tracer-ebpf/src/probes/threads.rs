@@ -56,12 +56,11 @@ pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u6
 /// What it waited for is not known any more: its stack has moved on.
 #[inline(always)]
 fn enter_in_hindsight(key: ThreadKey, thread: &mut ThreadState, entered_ns: u64) {
-    if thread.state != state::RUNNABLE && thread.state != state::BLOCKED {
-        return;
-    }
     loss::count(LossKind::UnseenSwitch);
     if entered_ns > thread.since_ns {
-        thread.time_ns[thread.state as usize & (state::COUNT - 1)] += entered_ns - thread.since_ns;
+        // Noted as on a CPU all the while, it must have left one unreported too.
+        let index = if thread.state == state::ON_CPU { state::UNSEEN } else { thread.state as usize };
+        thread.time_ns[index & (state::COUNT - 1)] += entered_ns - thread.since_ns;
         thread.since_ns = entered_ns;
     }
     thread.state = state::ON_CPU;
@@ -132,6 +131,20 @@ pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
     } else {
         thread.pending_wait_ns = length_ns;
     }
+}
+
+/// A thread noted as on a CPU is not on one: its departure went unreported, and what it has done
+/// since it was last seen is not known.
+#[inline(always)]
+pub(super) fn forget_departure(thread: &mut ThreadState, at: Moment) {
+    let unknown_ns = at.now_ns.saturating_sub(thread.since_ns);
+    // 0: it left after the window had closed, which changes nothing.
+    if unknown_ns == 0 {
+        return;
+    }
+    thread.time_ns[state::UNSEEN] += unknown_ns;
+    thread.since_ns = at.now_ns;
+    loss::count(LossKind::StateMismatch);
 }
 
 /// Adds the entry of a thread whose state since the start of the window is known.

@@ -44,7 +44,7 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
     }
     if group == Group::Cpu {
         evidence.push(format!(
-            "{} was ready to run for {} and ran for {}",
+            "{}: ready to run for {}, on a CPU for {}",
             counted(worst.threads, "thread"),
             duration(worst.runnable_ns),
             duration(worst.on_cpu_ns)

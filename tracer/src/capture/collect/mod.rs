@@ -9,7 +9,7 @@ mod threads;
 use std::fs::File;
 
 use anyhow::Result;
-use nfslat_common::loss::{LOSS_KINDS, LossKind};
+use nfslat_common::loss::LossKind;
 
 use super::{
     kernel::{kallsyms, maps},
@@ -94,7 +94,7 @@ impl Run {
         let mut probes = session.probes.clone();
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
-        let threads = self.threads.finish(session, window);
+        let threads = self.threads.finish(session, window)?;
         Ok(Recording {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::read(&session.roots.proc),
@@ -129,11 +129,11 @@ impl Run {
 
 /// The kernel side's loss counters that are not zero.
 fn losses(session: &Session) -> Result<Vec<Loss>> {
-    let counters = maps::read_per_cpu_array(session.bpf(), "LOSSES", LOSS_KINDS)?;
+    let counters = maps::read_per_cpu_array::<u64>(session.bpf(), "LOSSES")?;
     Ok(LossKind::ALL
         .iter()
-        .zip(counters)
-        .filter(|(_, count)| *count > 0)
+        .zip(counters.iter().map(|per_cpu| per_cpu.iter().sum()))
+        .filter(|(_, count): &(_, u64)| *count > 0)
         .map(|(kind, count)| Loss { what: kind.name().to_owned(), count, meaning: kind.meaning().to_owned() })
         .collect())
 }

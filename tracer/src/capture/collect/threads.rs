@@ -10,8 +10,8 @@ use aya::{
 use nfslat_common::{
     buckets,
     sched::{
-        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum, state,
-        wait_flags,
+        KernelStack, Occupant, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum,
+        state, wait_flags,
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Threads {
 
 /// A thread as last read.
 struct ListedThread {
-    tid: u32,
+    key: ThreadKey,
     process: u32,
     state: ThreadState,
 }
@@ -89,7 +89,7 @@ impl Threads {
         let process = self.process(session, now.tgid, now.kernel_thread != 0);
         let times = times_of(now);
         let seen = self.threads.entry(key).or_insert_with(|| {
-            self.listed.push(ListedThread { tid: key.tid, process, state: *now });
+            self.listed.push(ListedThread { key, process, state: *now });
             SeenThread { index: (self.listed.len() - 1) as u32, times: ThreadTimes::default() }
         });
         let listed = &mut self.listed[seen.index as usize];
@@ -239,16 +239,25 @@ impl Threads {
     }
 
     /// Closes the books: states that last to the end of the window are added.
-    pub(super) fn finish(self, session: &Session, window: Window) -> ThreadParts {
+    ///
+    /// # Errors
+    /// If the kernel refuses to hand over a map.
+    pub(super) fn finish(self, session: &Session, window: Window) -> Result<ThreadParts> {
         let end_ns = session.end_ns;
+        let occupants: HashSet<ThreadKey> = maps::read_per_cpu_array::<Occupant>(session.bpf(), "ON_CPU")?
+            .concat()
+            .iter()
+            .map(|occupant| occupant.thread)
+            .collect();
         let threads = self
             .listed
             .iter()
-            .map(|ListedThread { tid, process, state: thread }| {
+            .map(|ListedThread { key, process, state: thread }| {
                 let mut times = times_of(thread);
                 let open_ns = end_ns.saturating_sub(thread.since_ns);
                 match thread.state {
-                    state::ON_CPU => times.on_cpu_ns += open_ns,
+                    // Else its departure went unreported: what it did since is not known.
+                    state::ON_CPU if occupants.contains(key) => times.on_cpu_ns += open_ns,
                     state::RUNNABLE => times.runnable_ns += open_ns,
                     // Only where the kernel has no task iterator; else the wait ended at `end_ns`.
                     state::BLOCKED => times.blocked_ns += open_ns,
@@ -256,7 +265,7 @@ impl Threads {
                 }
                 let last_ns = if thread.state == state::DEAD { thread.since_ns } else { end_ns };
                 Thread {
-                    tid: *tid,
+                    tid: key.tid,
                     process: *process,
                     comm: text(&thread.comm),
                     first_ns: thread.first_ns.saturating_sub(session.start_ns),
@@ -265,7 +274,7 @@ impl Threads {
                 }
             })
             .collect();
-        ThreadParts { processes: self.processes, threads, waits: self.series }
+        Ok(ThreadParts { processes: self.processes, threads, waits: self.series })
     }
 }
 

@@ -70,14 +70,14 @@ pub(crate) fn read_all_per_cpu<K: Pod, V: Pod>(map: &MapData) -> Result<Vec<(K, 
     Ok(entries)
 }
 
-/// The entries of a per-CPU array of counters, each summed over the CPUs.
+/// The entries of a per-CPU array, each with the values of every CPU.
 ///
 /// # Errors
 /// If the kernel refuses.
-pub(crate) fn read_per_cpu_array(bpf: &Ebpf, name: &str, length: usize) -> Result<Vec<u64>> {
+pub(crate) fn read_per_cpu_array<V: Pod>(bpf: &Ebpf, name: &str) -> Result<Vec<Vec<V>>> {
     let map = bpf.map(name).ok_or_else(|| anyhow!("the kernel side has no map {name}"))?;
-    let array: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(map)?;
-    (0..length as u32).map(|index| Ok(array.get(&index, 0)?.iter().sum())).collect()
+    let array: PerCpuArray<&MapData, V> = PerCpuArray::try_from(map)?;
+    (0..array.len()).map(|index| Ok(array.get(&index, 0)?.to_vec())).collect()
 }
 
 fn read_batches<K: Pod>(map: &MapData, value_size: usize, mut each: impl FnMut(K, &[u8])) -> Result<()> {
