@@ -67,6 +67,16 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
+/// Time that a host has taken away from this machine so far, as far as it says (steal time, in ticks
+/// of 10 ms), rounded up.
+pub fn stolen_ns() -> Result<u64> {
+    const TICK_NS: u64 = 10_000_000;
+    let stat = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    // cpu user nice system idle iowait irq softirq steal
+    let steal = stat.lines().next().and_then(|cpu| cpu.split_whitespace().nth(8)).and_then(|ticks| ticks.parse().ok());
+    Ok(steal.unwrap_or(0) * TICK_NS)
+}
+
 /// The kernel's release.
 pub fn kernel_release() -> Result<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
