@@ -66,7 +66,7 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "TIME", default_value = "10us", value_parser = duration::parse)]
     min_wait: Duration,
 
-    /// Keep a recording in this file, for report, flamegraph and diff
+    /// Keep a recording in this file, for nfslat report
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
