@@ -35,6 +35,9 @@ const CALL_HOOKS: [(&str, &str); 3] = [
     ("rpc_task_end", "calls in flight"),
 ];
 
+/// Programs whose every run counts something.
+const COUNTING_PROGRAMS: [&str; 4] = ["rpc_stats_latency", "sched_switch", "sched_wakeup", "sched_wakeup_new"];
+
 /// A session. Dropping it detaches everything.
 pub struct Session {
     bpf: Ebpf,
@@ -285,6 +288,19 @@ impl Session {
             .collect()
     }
 
+    /// Events that the counting programs did not see: while a program runs, the kernel leaves out a
+    /// second run of it on the same CPU. From 7.0 on a task can be preempted inside one.
+    pub(super) fn missed_runs(&self) -> u64 {
+        self.bpf
+            .programs()
+            .filter(|(name, _)| COUNTING_PROGRAMS.contains(name))
+            .filter_map(|(_, program)| {
+                let file = program.info().ok()?.fd().ok()?;
+                Some(recursion_misses(&self.roots, file.as_fd().as_raw_fd()))
+            })
+            .sum()
+    }
+
     /// Memory of all maps.
     pub(super) fn map_bytes(&self) -> u64 {
         self.bpf
@@ -357,6 +373,15 @@ fn attached(hook: &str, measures: &str) -> ProbeStatus {
 
 fn not_attached(hook: &str, measures: &str, error: &anyhow::Error) -> ProbeStatus {
     ProbeStatus { state: ProbeState::Missing, detail: format!("{error:#}"), ..attached(hook, measures) }
+}
+
+/// Runs of a program that the kernel left out, from its `fdinfo` (`recursion_misses`, 5.12 and later).
+fn recursion_misses(roots: &Roots, fd: i32) -> u64 {
+    fs::read_to_string(roots.proc.join(format!("self/fdinfo/{fd}")))
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 /// `run_cnt` and `run_time_ns` of a program, from its `fdinfo`; they stand still while

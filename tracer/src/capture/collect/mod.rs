@@ -127,15 +127,26 @@ impl Run {
     }
 }
 
-/// The kernel side's loss counters that are not zero.
+/// The kernel side's loss counters that are not zero, and what the kernel itself left out.
 fn losses(session: &Session) -> Result<Vec<Loss>> {
     let counters = maps::read_per_cpu_array::<u64>(session.bpf(), "LOSSES")?;
-    Ok(LossKind::ALL
+    let mut losses: Vec<Loss> = LossKind::ALL
         .iter()
         .zip(counters.iter().map(|per_cpu| per_cpu.iter().sum()))
         .filter(|(_, count): &(_, u64)| *count > 0)
         .map(|(kind, count)| Loss { what: kind.name().to_owned(), count, meaning: kind.meaning().to_owned() })
-        .collect())
+        .collect();
+    let missed = session.missed_runs();
+    if missed > 0 {
+        losses.push(Loss {
+            what: "recursion-miss".to_owned(),
+            count: missed,
+            meaning: "events that the kernel did not hand over, because a task was preempted while it handed \
+                      over another one on the same CPU: calls or switches that are not counted"
+                .to_owned(),
+        });
+    }
+    Ok(losses)
 }
 
 /// Names of the functions at the given addresses. Without them no wait can be classified, so a
