@@ -14,4 +14,7 @@ pub use hist::Histogram;
 pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};
 pub use recording::{Options, Recording, Slice, Window};
 pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
-pub use sched::{Process, Stack, Thread, ThreadSlice, ThreadTimes, WaitHistogramSlice, WaitSeries, WaitSlice};
+pub use sched::{
+    Process, Stack, Thread, ThreadSlice, ThreadTimes, UserFrame, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
+    WakeSeries,
+};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, Host, InFlight, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries, RpcSlice, Stack, Thread,
-    ThreadSlice, Transport, WaitHistogramSlice, WaitSeries, WaitSlice,
+    ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -34,8 +34,12 @@ pub struct Recording {
     pub threads: Vec<Thread>,
     /// Distinct kernel stacks; wait series refer to them by index.
     pub stacks: Vec<Stack>,
+    /// Distinct user-space stacks; wait series refer to them by index.
+    pub user_stacks: Vec<UserStack>,
     /// Thread x stack x flags; slices refer to them by index.
     pub waits: Vec<WaitSeries>,
+    /// Who ended the long waits.
+    pub wakes: Vec<WakeSeries>,
     /// The run, cut in slices of about a second, in order. In a file each has a section of its own.
     #[serde(skip)]
     pub slices: Vec<Slice>,

@@ -76,6 +76,50 @@ pub struct Stack {
     pub truncated: bool,
 }
 
+/// A user-space stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserStack {
+    /// Innermost frame first.
+    pub frames: Vec<UserFrame>,
+    /// Why outer frames are missing, if they visibly are (no frame pointers, too deep); empty if
+    /// the walk ended where a thread's stack begins.
+    pub cut: String,
+}
+
+/// A frame of a user-space stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFrame {
+    /// Demangled name; empty where no symbol was found.
+    pub function: String,
+    /// File that holds the code, such as `/usr/bin/x` or `[vdso]`; empty if not known.
+    pub module: String,
+    /// Address within that file, or the address itself if the file is not known.
+    pub offset: u64,
+}
+
+/// Wake-ups that ended long waits of one process with one kernel stack: who woke it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeSeries {
+    /// Index into the recording's `processes`: who waited.
+    pub process: u32,
+    /// Index into the recording's `stacks`: the wait's; `None`: the kernel gave no stack.
+    pub stack: Option<u32>,
+    /// `nfslat_common::sched::wait_flags` of the wait.
+    pub flags: u32,
+    /// Process id of the thread on whose time the wake-up came; 0: the idle task.
+    pub waker_pid: u32,
+    /// Name of that thread.
+    pub waker_comm: String,
+    /// True if it came in an interrupt: then that thread has nothing to do with it.
+    pub interrupt: bool,
+    /// Index into the recording's `stacks`: the waker's.
+    pub waker_stack: Option<u32>,
+    /// Number of waits it ended.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+}
+
 /// Waits of one thread with one stack and the same circumstances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitSeries {
@@ -83,6 +127,8 @@ pub struct WaitSeries {
     pub thread: u32,
     /// Index into the recording's `stacks`; `None`: the kernel gave no stack.
     pub stack: Option<u32>,
+    /// Index into the recording's `user_stacks`; `None`: not taken, or a kernel thread.
+    pub user_stack: Option<u32>,
     /// `nfslat_common::sched::wait_flags`.
     pub flags: u32,
     /// Longest wait of the run, exact.

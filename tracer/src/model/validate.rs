@@ -23,6 +23,15 @@ impl Recording {
             if let Some(stack) = wait.stack {
                 within("a wait", "stack", stack, stacks.len())?;
             }
+            if let Some(stack) = wait.user_stack {
+                within("a wait", "user stack", stack, self.user_stacks.len())?;
+            }
+        }
+        for wake in &self.wakes {
+            within("a wake-up", "process", wake.process, processes.len())?;
+            for stack in [wake.stack, wake.waker_stack].into_iter().flatten() {
+                within("a wake-up", "stack", stack, stacks.len())?;
+            }
         }
         self.slices.iter().try_for_each(|slice| self.validate_slice(slice))
     }

@@ -129,7 +129,7 @@ impl Scene {
         let kernel = self.recording.processes[process as usize].kernel;
         let flags = if kernel { flags | KERNEL_THREAD } else { flags };
         let max_ns = waits.iter().map(|(ns, _)| *ns).max().unwrap();
-        self.recording.waits.push(WaitSeries { thread, stack, flags, max_ns });
+        self.recording.waits.push(WaitSeries { thread, stack, user_stack: None, flags, max_ns });
         let wait = self.recording.waits.len() as u32 - 1;
         for (index, &(ns, count)) in waits.iter().enumerate() {
             let slices = self.recording.slices.len();

@@ -109,6 +109,8 @@ impl Run {
             threads: threads.threads,
             stacks,
             waits: threads.waits,
+            user_stacks: Vec::new(),
+            wakes: Vec::new(),
             slices: self.slices,
             in_flight,
             pressure: self

@@ -114,7 +114,7 @@ impl Threads {
                 return;
             };
             let stack = self.stack(key.stack);
-            self.series.push(WaitSeries { thread, stack, flags: key.flags, max_ns: 0 });
+            self.series.push(WaitSeries { thread, stack, user_stack: None, flags: key.flags, max_ns: 0 });
             let index = (self.series.len() - 1) as u32;
             self.waits.insert(key, SeenWait { index, sum: WaitSum::default() });
             self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
