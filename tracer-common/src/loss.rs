@@ -57,6 +57,12 @@ losses! {
     /// The table of calls in flight is full.
     InFlightFull = "in-flight-full",
         "calls that could not be followed while outstanding; if still open at the end they are not listed";
+    /// A thread began to wait for a lock while it was still noted as waiting for another.
+    StaleLock = "stale-lock",
+        "lock waits whose end the kernel did not report: waits of the thread between then and its next lock wait may be shown as that lock's";
+    /// The table of marks is full.
+    MarkTableFull = "mark-table-full",
+        "calls that may have been counted twice, because it could not be noted that they were counted";
     /// Reading a kernel structure failed.
     KernelReadFailed = "kernel-read-failed",
         "kernel structures that could not be read: the call is not counted";

@@ -94,6 +94,18 @@ pub struct RpcBucketKey {
 }
 const _: () = assert!(size_of::<RpcBucketKey>() == 20);
 
+/// Hooks with a second program that does what the first one missed.
+pub mod second {
+    /// `rpc_stats_latency`.
+    pub const STATS: u32 = 0;
+    /// `rpc_task_begin`.
+    pub const BEGIN: u32 = 1;
+    /// `rpc_task_end`.
+    pub const END: u32 = 2;
+    /// Room for so many, a power of two and at most the alignment of an `rpc_task`.
+    pub const COUNT: u32 = 4;
+}
+
 /// A call that has begun and not ended; its key is the address of the `rpc_task`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use nfslat_common::{
     config::{Control, RpcOffsets},
     loss::LOSS_KINDS,
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
+    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, second},
     sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
 };
 
@@ -55,6 +55,19 @@ pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0)
 /// Calls summed by operation, client and transport.
 #[map]
 pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// The same, for the second program of the hook (`probes::twice`): a program that was preempted
+/// may be in the middle of changing an entry of the first one.
+#[map]
+pub(crate) static RPC_STATS_SECOND: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// Events that the first program of a hook has seen and the second has not yet.
+#[map]
+pub(crate) static MARKS: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
+
+/// How often the second program of a hook has stood in for the first.
+#[map]
+pub(crate) static STOOD_IN: PerCpuArray<u64> = PerCpuArray::with_max_entries(second::COUNT, 0);
 
 /// Latency histograms: one entry for each bucket in use.
 #[map]

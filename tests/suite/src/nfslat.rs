@@ -80,10 +80,7 @@ pub fn answer_of(finished: &Finished) -> Result<Answer> {
         bail!("nfslat ended with {} and no answer: {}{}", finished.status, finished.stderr, finished.stdout);
     };
     ensure!(answer.schema == "nfslat/1", "the schema is called {}", answer.schema);
-    // A kernel that preempts programs (7.x) leaves runs out by itself; the checks compare with how many.
-    let only_left_out = !answer.losses.is_empty() && answer.losses.iter().all(|loss| loss.what == "recursion-miss");
-    let may_end = may_end_with(finished.code()) || (finished.code() == Some(3) && only_left_out);
-    ensure!(may_end, "it ended with {} and lost {:?}", finished.status, answer.losses);
+    ensure!(may_end_with(finished.code()), "it ended with {} and lost {:?}", finished.status, answer.losses);
     ensure!(answer.complete == (finished.code() == Some(0)), "the exit code does not tell what the answer does");
     ensure!(!answer.complete || answer.losses.is_empty(), "it calls itself complete, and lost {:?}", answer.losses);
     Ok(answer)

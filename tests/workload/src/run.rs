@@ -29,6 +29,8 @@ pub struct Worker {
     pub comm: String,
     /// What it waits for.
     pub cause: Cause,
+    /// The only CPU it may use, from its start on; any, if none is named.
+    pub cpu: Option<usize>,
     /// What it does.
     pub body: Body,
 }
@@ -38,7 +40,13 @@ impl Worker {
     pub fn new(name: &str, cause: Cause, body: impl FnOnce(&mut Meter) -> Result<()> + Send + 'static) -> Self {
         let comm = format!("w-{name}");
         assert!(comm.len() <= 15, "{comm} is longer than the kernel's thread names");
-        Self { comm, cause, body: Box::new(body) }
+        Self { comm, cause, cpu: None, body: Box::new(body) }
+    }
+
+    /// Keeps it on one CPU, also while it waits for the start.
+    #[must_use]
+    pub fn on_cpu(self, cpu: usize) -> Self {
+        Self { cpu: Some(cpu), ..self }
     }
 }
 
@@ -94,8 +102,10 @@ pub fn start(
         let (start, leave) = (Arc::clone(start), Arc::clone(leave));
         let comm = worker.comm.clone();
         let thread = thread::Builder::new().name(comm.clone()).spawn(move || {
+            let pinned = worker.cpu.map_or(Ok(()), sys::pin_to_cpu);
             start.pass();
-            let account = account(&kind, worker, &settings).with_context(|| format!("{comm} failed"));
+            let account = pinned.context("choosing its CPU").and_then(|()| account(&kind, worker, &settings));
+            let account = account.with_context(|| format!("{comm} failed"));
             // Nobody listens any more if another thread failed first, and that one is reported.
             drop(sender.send((number, account)));
             drop(sender);

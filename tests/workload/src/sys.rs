@@ -53,15 +53,16 @@ pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }).map(drop)
 }
 
-/// The first CPU that the calling thread may run on.
-pub fn first_allowed_cpu() -> io::Result<usize> {
+/// The CPUs that the calling thread may run on: at least one.
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     // SAFETY: all bits zero is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` is a valid place for the result, and its size is the one given.
     check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) })?;
     // SAFETY: CPU_ISSET checks that `cpu` lies within the set.
     let allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
-    (0..libc::CPU_SETSIZE as usize).find(allowed).ok_or_else(|| io::Error::other("no CPU is allowed"))
+    let cpus: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(allowed).collect();
+    if cpus.is_empty() { Err(io::Error::other("no CPU is allowed")) } else { Ok(cpus) }
 }
 
 /// Asks the kernel to forget its cached pages of a file that has been written back.

@@ -5,9 +5,9 @@
 //! stack that a sleeping thread shows has no lock functions in it.
 
 use aya_ebpf::{helpers::generated::bpf_get_current_task_btf, macros::btf_tracepoint, programs::BtfTracePointContext};
-use nfslat_common::sched::wait_flags;
+use nfslat_common::{loss::LossKind, sched::wait_flags};
 
-use crate::{kernel::Task, maps::THREADS, window};
+use crate::{kernel::Task, loss, maps::THREADS, window};
 
 // Flags of contention_begin (`LCB_F_*`, `include/trace/events/lock.h`, 5.19 to 7.x).
 const SPIN: u32 = 1;
@@ -20,6 +20,18 @@ const MUTEX: u32 = 1 << 5;
 /// when it gives up spinning. The writer's event of an rwsem comes with interrupts off.
 #[btf_tracepoint(function = "contention_begin")]
 pub(crate) fn contention_begin(ctx: BtfTracePointContext) -> i32 {
+    begin(&ctx, true)
+}
+
+/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// if it was not.
+#[btf_tracepoint(function = "contention_begin")]
+pub(crate) fn contention_begin_second(ctx: BtfTracePointContext) -> i32 {
+    begin(&ctx, false)
+}
+
+#[inline(always)]
+fn begin(ctx: &BtfTracePointContext, first: bool) -> i32 {
     let flags: u32 = ctx.arg(1);
     // Most events are spinlocks (no flag, which semaphores share), which nobody sleeps on: out
     // first.
@@ -42,16 +54,32 @@ pub(crate) fn contention_begin(ctx: BtfTracePointContext) -> i32 {
         kind |= wait_flags::MMAP_LOCK;
     }
     // SAFETY: a pointer from a map lookup; the fields are the thread's own business, in its context.
-    unsafe {
-        (*thread).lock_flags = kind;
-        (*thread).lock = lock;
+    let thread = unsafe { &mut *thread };
+    // Waits for sleeping locks do not nest. A mutex may begin several times for one wait, an rwsem
+    // does not.
+    let once = kind & (wait_flags::LOCK_READ | wait_flags::LOCK_WRITE) != 0;
+    if first && thread.lock_flags != 0 && (thread.lock != lock || once) {
+        loss::count(LossKind::StaleLock);
     }
+    thread.lock_flags = kind;
+    thread.lock = lock;
     0
 }
 
 /// A thread has got the lock, or given up.
 #[btf_tracepoint(function = "contention_end")]
 pub(crate) fn contention_end(ctx: BtfTracePointContext) -> i32 {
+    end(&ctx)
+}
+
+/// As `contention_begin_second`.
+#[btf_tracepoint(function = "contention_end")]
+pub(crate) fn contention_end_second(ctx: BtfTracePointContext) -> i32 {
+    end(&ctx)
+}
+
+#[inline(always)]
+fn end(ctx: &BtfTracePointContext) -> i32 {
     if window::moment().is_none() {
         return 0;
     }

@@ -6,4 +6,5 @@ mod rpc;
 mod sched;
 mod snapshot;
 mod threads;
+mod twice;
 mod waits;

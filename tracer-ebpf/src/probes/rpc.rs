@@ -10,21 +10,22 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str},
     macros::raw_tracepoint,
+    maps::PerCpuHashMap,
     programs::RawTracePointContext,
 };
 use nfslat_common::{
     buckets,
     config::RpcOffsets,
     loss::LossKind,
-    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
+    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part, second},
 };
 
 use crate::{
     atomic,
     kernel::read_at,
     loss,
-    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS},
-    probes::clients,
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_SECOND},
+    probes::{clients, twice},
     window,
 };
 
@@ -34,28 +35,34 @@ pub(super) fn offsets() -> Option<&'static RpcOffsets> {
     RPC_OFFSETS.get(0).filter(|offsets| offsets.ready != 0)
 }
 
+/// Calls summed by series: one table for each program of the hook.
+type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
+
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
+    twice::mark(second::STATS, ctx.arg(0));
+    call_done(&ctx, &RPC_STATS)
+}
+
+#[raw_tracepoint(tracepoint = "rpc_stats_latency")]
+pub(crate) fn rpc_stats_latency_second(ctx: RawTracePointContext) -> i32 {
+    if twice::was_left_out(second::STATS, ctx.arg(0)) { call_done(&ctx, &RPC_STATS_SECOND) } else { 0 }
+}
+
+#[inline(always)]
+fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
-    if at.closed {
-        return 0;
-    }
-    let task: *const u8 = ctx.arg(0);
-    let (backlog_ns, rtt_ns, execute_ns): (i64, i64, i64) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
-    if count_call(&ctx, task, [backlog_ns, rtt_ns, execute_ns], offsets).is_none() {
-        loss::count_and_log(&ctx, LossKind::KernelReadFailed);
+    if !at.closed && count_call(ctx, table, offsets).is_none() {
+        loss::count_and_log(ctx, LossKind::KernelReadFailed);
     }
     0
 }
 
 #[inline(always)]
-fn count_call(
-    ctx: &RawTracePointContext,
-    task: *const u8,
-    [backlog_ns, rtt_ns, execute_ns]: [i64; 3],
-    offsets: &RpcOffsets,
-) -> Option<()> {
+fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffsets) -> Option<()> {
+    let task: *const u8 = ctx.arg(0);
+    let (backlog_ns, rtt_ns, execute_ns): (i64, i64, i64) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
     let rqst: *const u8 = read_at(task, offsets.task_rqst)?;
     let procedure: *const u8 = read_at(task, offsets.task_proc)?;
     let mut key = key_of(task, procedure, offsets)?;
@@ -67,10 +74,10 @@ fn count_call(
     let bytes_received: u32 = read_at(rqst, offsets.rqst_bytes_received)?;
     let timeouts: u16 = read_at(task, offsets.task_timeouts).unwrap_or(0);
 
-    if RPC_STATS.get_ptr_mut(key).is_none() {
-        add_series(key, procedure, offsets);
+    if table.get_ptr_mut(key).is_none() {
+        add_series(table, key, procedure, offsets);
     }
-    let Some(stats) = RPC_STATS.get_ptr_mut(key) else {
+    let Some(stats) = table.get_ptr_mut(key) else {
         loss::count_and_log(ctx, LossKind::RpcSeriesFull);
         return Some(());
     };
@@ -127,15 +134,26 @@ fn add_part(ctx: &RawTracePointContext, sum: &mut PartSum, rpc: RpcKey, part: us
 }
 
 #[inline(always)]
-fn add_series(key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
+fn add_series(table: &SeriesTable, key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
     let fresh = RpcStats { name: name_at(procedure, offsets.proc_name), ..RpcStats::default() };
     // A failure is a full table; the look-up that follows tells.
-    let _ = RPC_STATS.insert(key, fresh, u64::from(BPF_NOEXIST));
+    let _ = table.insert(key, fresh, u64::from(BPF_NOEXIST));
 }
 
 /// A call begins, in the context of its maker, even when it runs asynchronously later.
 #[raw_tracepoint(tracepoint = "rpc_task_begin")]
 pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
+    twice::mark(second::BEGIN, ctx.arg(0));
+    call_begins(&ctx)
+}
+
+#[raw_tracepoint(tracepoint = "rpc_task_begin")]
+pub(crate) fn rpc_task_begin_second(ctx: RawTracePointContext) -> i32 {
+    if twice::was_left_out(second::BEGIN, ctx.arg(0)) { call_begins(&ctx) } else { 0 }
+}
+
+#[inline(always)]
+fn call_begins(ctx: &RawTracePointContext) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
     let task: *const u8 = ctx.arg(0);
     if at.closed {
@@ -156,12 +174,13 @@ pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
         queue: [0; OP_NAME_LEN],
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
-        loss::count_and_log(&ctx, LossKind::InFlightFull);
+        loss::count_and_log(ctx, LossKind::InFlightFull);
     }
     0
 }
 
 /// A call goes to sleep on one of the RPC layer's queues; the queue's name says what it waits for.
+/// Without a second program: an event that is left out leaves an older queue's name.
 #[raw_tracepoint(tracepoint = "rpc_task_sleep")]
 pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
@@ -179,6 +198,17 @@ pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
 /// A call is done, or one attempt at it.
 #[raw_tracepoint(tracepoint = "rpc_task_end")]
 pub(crate) fn rpc_task_end(ctx: RawTracePointContext) -> i32 {
+    twice::mark(second::END, ctx.arg(0));
+    call_ends(&ctx)
+}
+
+#[raw_tracepoint(tracepoint = "rpc_task_end")]
+pub(crate) fn rpc_task_end_second(ctx: RawTracePointContext) -> i32 {
+    if twice::was_left_out(second::END, ctx.arg(0)) { call_ends(&ctx) } else { 0 }
+}
+
+#[inline(always)]
+fn call_ends(ctx: &RawTracePointContext) -> i32 {
     // Not stopped by the end of the window: user space reads the table a moment later, and what
     // has ended by then was open at the end all the same. So keep what the window closed over.
     match window::moment() {

@@ -106,6 +106,18 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 /// Children of a traced command belong to it. Fires before the child first runs.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    follow_child(&ctx)
+}
+
+/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// if it was not.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn sched_process_fork_second(ctx: BtfTracePointContext) -> i32 {
+    follow_child(&ctx)
+}
+
+#[inline(always)]
+fn follow_child(ctx: &BtfTracePointContext) -> i32 {
     if !filter::follows_children() {
         return 0;
     }

@@ -5,7 +5,7 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nfslat_common::config::filter;
 
 use super::{
-    kernel::btf::{KernelTypes, TaskField},
+    kernel::btf::{SchedulerLayout, TaskField},
     settings::{Filter, Settings},
 };
 
@@ -22,29 +22,33 @@ const MAX_STACKS: u32 = 32_768;
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
 const MAX_RPC_BUCKETS: u32 = 131_072;
+/// Room for calls that are between the first and the second program of a hook, where there are two.
+const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
 const MAX_IN_FLIGHT: u32 = 65_536;
 
-/// Loads the object; nothing is attached yet.
+/// Loads the object; nothing is attached yet. `second_programs`: hooks that can have two programs get
+/// both.
 ///
 /// # Errors
 /// If this kernel lacks what cannot be done without, or refuses.
-pub(super) fn load(settings: &Settings, types: &KernelTypes) -> Result<Ebpf> {
+pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_programs: bool) -> Result<Ebpf> {
     raise_memlock_limit();
-    let fields = types.task_fields();
-    let switch_has_state = u32::from(types.tracepoint_arguments("sched_switch")? >= 4);
+    let switch_has_state = u32::from(layout.switch_has_state);
+    let has_second_programs = u32::from(second_programs);
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
-    check_fields(&fields)?;
+    check_fields(&layout.fields)?;
 
     let mut loader = EbpfLoader::new();
-    for field in &fields {
+    for field in &layout.fields {
         if let Some(offset) = &field.offset {
             loader.override_global(field.global, offset, false);
         }
     }
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
+        .override_global("SECOND_PROGRAMS", &has_second_programs, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
         .override_global("FILTER_MODE", &selection.mode, true)
         .override_global("FILTER_TGID", &selection.tgid, true)
@@ -57,6 +61,8 @@ pub(super) fn load(settings: &Settings, types: &KernelTypes) -> Result<Ebpf> {
         .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
         .map_max_entries("STACKS", MAX_STACKS)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
+        .map_max_entries("RPC_STATS_SECOND", if second_programs { MAX_RPC_SERIES } else { 1 })
+        .map_max_entries("MARKS", if second_programs { MAX_MARKS } else { 1 })
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
     loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")

@@ -7,6 +7,7 @@ mod kernel;
 mod load;
 mod preflight;
 mod proc;
+mod second;
 mod session;
 mod settings;
 

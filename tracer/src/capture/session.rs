@@ -19,6 +19,7 @@ use super::{
     load::load,
     preflight,
     proc::{Roots, own_cost},
+    second::{self, LeftOut},
     settings::Settings,
 };
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
@@ -35,16 +36,19 @@ const CALL_HOOKS: [(&str, &str); 3] = [
     ("rpc_task_end", "calls in flight"),
 ];
 
-/// Programs whose every run counts something.
-const COUNTING_PROGRAMS: [&str; 4] = ["rpc_stats_latency", "sched_switch", "sched_wakeup", "sched_wakeup_new"];
+/// Longer than an event stays between the two programs of a hook.
+const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
 
 /// A session. Dropping it detaches everything.
 pub struct Session {
     bpf: Ebpf,
-    types: KernelTypes,
     pub(super) roots: Roots,
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
+    /// True if hooks that can have two programs get both.
+    second_programs: bool,
+    /// What the kernel left out before the window.
+    left_out_before: LeftOut,
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -59,12 +63,26 @@ impl Session {
         let roots = Roots::default();
         preflight::check(&roots.proc)?;
         let types = KernelTypes::read(&roots.btf())?;
-        let mut bpf = load(settings, &types)?;
+        let layout = types.scheduler_layout()?;
+        let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
+        // They take some 20 MiB, and so does what the loader reads next.
+        drop(types);
+        let second_programs = second::needed(&roots.proc);
+        let mut bpf = load(settings, &layout, second_programs)?;
         let logger = log::log_enabled!(log::Level::Warn).then(|| aya_log::EbpfLogger::init(&mut bpf).ok()).flatten();
-        let mut session =
-            Self { bpf, types, roots, probes: Vec::new(), rpc_attached: false, start_ns: 0, end_ns: 0, logger };
+        let mut session = Self {
+            bpf,
+            roots,
+            probes: Vec::new(),
+            rpc_attached: false,
+            second_programs,
+            left_out_before: LeftOut::default(),
+            start_ns: 0,
+            end_ns: 0,
+            logger,
+        };
         session.attach_scheduler(settings.filter.command)?;
-        session.attach_rpc(false);
+        session.attach_rpc(rpc_offsets, false);
         Ok(session)
     }
 
@@ -80,19 +98,15 @@ impl Session {
             hooks.push(("sched_process_fork", "descendants of the command"));
         }
         for (hook, measures) in hooks {
-            let program: &mut BtfTracePoint = program(&mut self.bpf, hook)?;
-            program
-                .load(hook, &btf)
-                .and_then(|()| program.attach())
+            self.attach_btf(hook, &btf)
                 .map_err(brief)
                 .with_context(|| format!("cannot attach to the kernel's tracepoint {hook}"))?;
             self.probes.push(attached(&format!("sched:{hook}"), measures));
         }
         for hook in ["contention_begin", "contention_end"] {
-            let program: &mut BtfTracePoint = program(&mut self.bpf, hook)?;
-            let result = program.load(hook, &btf).and_then(|()| program.attach());
+            let result = self.attach_btf(hook, &btf);
             self.probes.push(match result {
-                Ok(_) => attached(&format!("lock:{hook}"), LOCKS),
+                Ok(()) => attached(&format!("lock:{hook}"), LOCKS),
                 Err(error) => ProbeStatus {
                     state: ProbeState::Fallback,
                     detail: format!(
@@ -121,13 +135,37 @@ impl Session {
         Ok(())
     }
 
-    /// Attaches to the NFS client if it is there. `late`: the window is open already.
-    fn attach_rpc(&mut self, late: bool) {
+    /// Loads and attaches the program of a hook, and its second one if there is to be one.
+    fn attach_btf(&mut self, hook: &str, btf: &Btf) -> Result<(), ProgramError> {
+        let names = [hook.to_owned(), second::name(hook)];
+        for name in names {
+            if let Some(program) = self.bpf.program_mut(&name)
+                && (name == hook || self.second_programs)
+            {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.load(hook, btf)?;
+                program.attach()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for a raw tracepoint.
+    fn attach_call_hook(&mut self, hook: &str) -> Result<()> {
+        attach_raw(&mut self.bpf, hook, &[hook])?;
+        let name = second::name(hook);
+        if self.second_programs && self.bpf.program(&name).is_some() {
+            // After the first one: the kernel runs them in this order.
+            attach_raw(&mut self.bpf, &name, &[hook])?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to the NFS client if it is there; then the layout of its structures must be given.
+    /// `late`: the window is open already.
+    fn attach_rpc(&mut self, offsets: Option<Result<RpcOffsets>>, late: bool) {
         const HOOK: &str = "sunrpc:rpc_stats_latency";
         const MEASURES: &str = "NFS calls";
-        if self.rpc_attached {
-            return;
-        }
         self.probes.retain(|probe| probe.hook != HOOK);
         let missing = |state, detail: &str, remedy: &str| ProbeStatus {
             hook: HOOK.to_owned(),
@@ -136,15 +174,15 @@ impl Session {
             detail: detail.to_owned(),
             remedy: remedy.to_owned(),
         };
-        if !self.roots.has_module("sunrpc") {
+        let Some(offsets) = offsets else {
             self.probes.push(missing(
                 ProbeState::NotApplicable,
                 "the sunrpc module is not loaded: this machine has no NFS client running",
                 "",
             ));
             return;
-        }
-        if let Err(error) = self.attach_rpc_programs() {
+        };
+        if let Err(error) = offsets.and_then(|offsets| self.attach_rpc_programs(offsets)) {
             let detail = format!("{error:#}");
             log::debug!("NFS calls cannot be measured: {detail}");
             self.probes.push(missing(
@@ -163,14 +201,14 @@ impl Session {
         self.probes.push(status);
     }
 
-    fn attach_rpc_programs(&mut self) -> Result<()> {
-        let offsets = self.types.rpc_offsets(&self.roots.btf())?;
+    fn attach_rpc_programs(&mut self, offsets: RpcOffsets) -> Result<()> {
         let mut map: Array<_, RpcOffsets> = Array::try_from(map_mut(&mut self.bpf, "RPC_OFFSETS")?)?;
         map.set(0, offsets, 0).context("cannot hand over the layout of the NFS client")?;
 
-        attach_raw(&mut self.bpf, "rpc_stats_latency", &["rpc_stats_latency"])?;
+        self.attach_call_hook("rpc_stats_latency")?;
         for (hook, measures) in CALL_HOOKS {
-            self.probes.push(match attach_raw(&mut self.bpf, hook, &[hook]) {
+            let result = self.attach_call_hook(hook);
+            self.probes.push(match result {
                 Ok(()) => attached(&format!("sunrpc:{hook}"), measures),
                 Err(error) => not_attached(&format!("sunrpc:{hook}"), measures, &error),
             });
@@ -191,6 +229,7 @@ impl Session {
     /// # Errors
     /// If the kernel refuses.
     pub fn open_window(&mut self, duration: Duration) -> Result<()> {
+        self.left_out_before = LeftOut::read(&self.bpf, &self.roots.proc)?;
         // A little ahead, so that the setting is in place on every CPU when the window opens.
         self.start_ns = monotonic_ns() + 1_000_000;
         self.end_ns = self.start_ns.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX / 4));
@@ -223,7 +262,8 @@ impl Session {
             logger.flush();
         }
         if !self.rpc_attached && self.roots.has_module("sunrpc") && self.roots.has_module("nfs") {
-            self.attach_rpc(true);
+            let offsets = KernelTypes::read(&self.roots.btf()).and_then(|types| types.rpc_offsets(&self.roots.btf()));
+            self.attach_rpc(Some(offsets), true);
         }
     }
 
@@ -288,17 +328,20 @@ impl Session {
             .collect()
     }
 
-    /// Events that the counting programs did not see: while a program runs, the kernel leaves out a
-    /// second run of it on the same CPU. From 7.0 on a task can be preempted inside one.
-    pub(super) fn missed_runs(&self) -> u64 {
-        self.bpf
-            .programs()
-            .filter(|(name, _)| COUNTING_PROGRAMS.contains(name))
-            .filter_map(|(_, program)| {
-                let file = program.info().ok()?.fd().ok()?;
-                Some(recursion_misses(&self.roots, file.as_fd().as_raw_fd()))
-            })
-            .sum()
+    /// Events since the window opened that the kernel handed to no program of their hook.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub(super) fn left_out(&self) -> Result<u64> {
+        let read = || LeftOut::read(&self.bpf, &self.roots.proc).map(|now| now.since(&self.left_out_before));
+        match read()? {
+            0 => Ok(0),
+            // It may be between the two programs just now.
+            first => {
+                std::thread::sleep(BETWEEN_PROGRAMS);
+                Ok(read()?.min(first))
+            }
+        }
     }
 
     /// Memory of all maps.
@@ -373,15 +416,6 @@ fn attached(hook: &str, measures: &str) -> ProbeStatus {
 
 fn not_attached(hook: &str, measures: &str, error: &anyhow::Error) -> ProbeStatus {
     ProbeStatus { state: ProbeState::Missing, detail: format!("{error:#}"), ..attached(hook, measures) }
-}
-
-/// Runs of a program that the kernel left out, from its `fdinfo` (`recursion_misses`, 5.12 and later).
-fn recursion_misses(roots: &Roots, fd: i32) -> u64 {
-    fs::read_to_string(roots.proc.join(format!("self/fdinfo/{fd}")))
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// `run_cnt` and `run_time_ns` of a program, from its `fdinfo`; they stand still while

@@ -11,15 +11,15 @@ pub(super) const KIND: Kind = Kind {
     name: "compete",
     about: "twice as many spinning threads as CPUs, all pinned to one CPU",
     workers: |_| {
-        let cpu = sys::first_allowed_cpu()?;
+        let cpu = sys::allowed_cpus()?[0];
         let worker = |number| {
-            Worker::new(&format!("compete-{number}"), Cause::Cpu, move |meter| {
-                sys::pin_to_cpu(cpu)?;
+            Worker::new(&format!("compete-{number}"), Cause::Cpu, |meter| {
                 while meter.another_round() {
                     (0..SPINS).for_each(|_| hint::spin_loop());
                 }
                 Ok(())
             })
+            .on_cpu(cpu)
         };
         Ok((0..2 * thread::available_parallelism()?.get()).map(worker).collect())
     },

@@ -72,7 +72,12 @@ impl Calls {
         // Buckets before sums, and both are cut by the window: a histogram never has a call that
         // the count lacks.
         let counts = maps::read_all::<RpcBucketKey, u64>(maps::data(session.bpf(), "RPC_BUCKETS")?)?;
-        let stats = maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), "RPC_STATS")?)?;
+        let mut stats: BTreeMap<RpcKey, Vec<RpcStats>> = BTreeMap::new();
+        for table in ["RPC_STATS", "RPC_STATS_SECOND"] {
+            for (key, per_cpu) in maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), table)?)? {
+                stats.entry(key).or_default().extend(per_cpu);
+            }
+        }
         let mut added: BTreeMap<u32, RpcSlice> = BTreeMap::new();
         for (key, per_cpu) in &stats {
             let now = sum_over_cpus(per_cpu);

@@ -138,13 +138,13 @@ fn losses(session: &Session) -> Result<Vec<Loss>> {
         .filter(|(_, count): &(_, u64)| *count > 0)
         .map(|(kind, count)| Loss { what: kind.name().to_owned(), count, meaning: kind.meaning().to_owned() })
         .collect();
-    let missed = session.missed_runs();
+    let missed = session.left_out()?;
     if missed > 0 {
         losses.push(Loss {
             what: "recursion-miss".to_owned(),
             count: missed,
             meaning: "events that the kernel did not hand over, because a task was preempted while it handed \
-                      over another one on the same CPU: calls or switches that are not counted"
+                      over another one on the same CPU: calls, lock waits or switches that are not counted"
                 .to_owned(),
         });
     }

@@ -3,7 +3,7 @@
 //! Never from a table: distributions insert fields (RHEL 9 shifts `task_struct` with
 //! `common_preempt_lazy_count`).
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
 use btf_rs::{Btf, Struct, Type};
@@ -12,6 +12,14 @@ use nfslat_common::config::RpcOffsets;
 /// Types of the kernel, or of one of its modules.
 pub(crate) struct KernelTypes {
     vmlinux: Btf,
+}
+
+/// What the scheduler's programs have to know of the running kernel.
+pub(crate) struct SchedulerLayout {
+    /// Offsets of the fields listed in `nfslat_common::for_each_task_field`.
+    pub(crate) fields: Vec<TaskField>,
+    /// True if `sched_switch` hands over the state of the thread that leaves (5.18 and later).
+    pub(crate) switch_has_state: bool,
 }
 
 /// Offset of one field read from BTF-typed pointers, for a global of the kernel side.
@@ -29,18 +37,30 @@ impl KernelTypes {
     /// If the kernel has no BTF or it cannot be read.
     pub(crate) fn read(btf_dir: &Path) -> Result<Self> {
         let path = btf_dir.join("vmlinux");
-        let vmlinux = Btf::from_file(&path).with_context(|| {
-            format!(
-                "cannot read the kernel's types from {}: nfslat needs a kernel built with \
-                 CONFIG_DEBUG_INFO_BTF",
-                path.display()
-            )
-        })?;
+        // Read whole: the parser makes some hundred thousand small steps, each a system call on a file.
+        let vmlinux = fs::read(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(Btf::from_bytes(&bytes)?))
+            .with_context(|| {
+                format!(
+                    "cannot read the kernel's types from {}: nfslat needs a kernel built with \
+                         CONFIG_DEBUG_INFO_BTF",
+                    path.display()
+                )
+            })?;
         Ok(Self { vmlinux })
     }
 
-    /// Offsets of the fields listed in `nfslat_common::for_each_task_field`.
-    pub(crate) fn task_fields(&self) -> Vec<TaskField> {
+    /// What the scheduler's programs have to know.
+    ///
+    /// # Errors
+    /// If the kernel has no tracepoint `sched_switch`.
+    pub(crate) fn scheduler_layout(&self) -> Result<SchedulerLayout> {
+        let switch_has_state = self.tracepoint_arguments("sched_switch")? >= 4;
+        Ok(SchedulerLayout { fields: self.task_fields(), switch_has_state })
+    }
+
+    fn task_fields(&self) -> Vec<TaskField> {
         macro_rules! look_up {
             ($($global:ident = $owner:literal, $field:literal;)*) => {
                 vec![$(TaskField {
@@ -53,7 +73,7 @@ impl KernelTypes {
     }
 
     /// Number of arguments of a tracepoint, without the kernel's own first one.
-    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Result<usize> {
+    fn tracepoint_arguments(&self, name: &str) -> Result<usize> {
         let typedef = format!("btf_trace_{name}");
         let types = self.vmlinux.resolve_types_by_name(&typedef).unwrap_or_default();
         types
@@ -78,7 +98,7 @@ impl KernelTypes {
     pub(crate) fn rpc_offsets(&self, btf_dir: &Path) -> Result<RpcOffsets> {
         let modules: Vec<Btf> = ["sunrpc", "nfs"]
             .iter()
-            .filter_map(|module| Btf::from_split_file(btf_dir.join(module), &self.vmlinux).ok())
+            .filter_map(|module| Btf::from_split_bytes(&fs::read(btf_dir.join(module)).ok()?, &self.vmlinux).ok())
             .collect();
         let find =
             |owner: &str, path: &str| modules.iter().chain([&self.vmlinux]).find_map(|btf| offset_of(btf, owner, path));

@@ -1,0 +1,101 @@
+//! Events that the kernel leaves out because a task was preempted inside a program, and the second
+//! programs that stand in then (why: `tracer-ebpf/src/probes/twice.rs`).
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+};
+
+use anyhow::Result;
+use aya::Ebpf;
+use nfslat_common::rpc::second;
+
+use super::kernel::maps;
+
+/// The first kernel that may preempt a task inside a tracepoint's program, as major version.
+const PREEMPTING: u32 = 7;
+
+/// Programs that nothing can preempt (the scheduler calls them with interrupts off).
+const ALONE: [&str; 3] = ["sched_switch", "sched_wakeup", "sched_wakeup_new"];
+/// Hooks whose second program does the same once more, which changes nothing. How often both were
+/// left out for one event is not known, only that it was not more often than either. (Where both were
+/// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
+const REPEATED: [&str; 2] = ["contention_begin", "sched_process_fork"];
+/// Hooks whose second program knows when it has to stand in, by number ([`second`]).
+const MARKED: [(&str, u32); 3] =
+    [("rpc_stats_latency", second::STATS), ("rpc_task_begin", second::BEGIN), ("rpc_task_end", second::END)];
+
+/// True if this kernel needs second programs.
+pub(super) fn needed(proc: &Path) -> bool {
+    let release = fs::read_to_string(proc.join("sys/kernel/osrelease")).unwrap_or_default();
+    preempts(&release)
+}
+
+fn preempts(release: &str) -> bool {
+    release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= PREEMPTING)
+}
+
+/// The name of a hook's second program.
+pub(super) fn name(hook: &str) -> String {
+    format!("{hook}_second")
+}
+
+/// What was left out so far, to tell what is left out from now on.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// Events that no program of their hook saw.
+    lost: u64,
+}
+
+impl LeftOut {
+    /// Reads the kernel's counters. `proc`: the root of `/proc`.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub(super) fn read(bpf: &Ebpf, proc: &Path) -> Result<Self> {
+        let alone = ALONE.iter().map(|hook| misses(bpf, proc, hook).unwrap_or(0));
+        let repeated = REPEATED.iter().map(|hook| {
+            let first = misses(bpf, proc, hook).unwrap_or(0);
+            misses(bpf, proc, &name(hook)).map_or(first, |again| first.min(again))
+        });
+        let mut lost = alone.chain(repeated).sum();
+        // An event that is just now between the two programs counts as left out until the second
+        // has run. So the first programs' counters are read before, never after.
+        let firsts = MARKED.map(|(hook, number)| (number, misses(bpf, proc, hook).unwrap_or(0)));
+        let stood_in = maps::read_per_cpu_array::<u64>(bpf, "STOOD_IN")?;
+        for (number, first) in firsts {
+            let second: u64 = stood_in.get(number as usize).map_or(0, |per_cpu| per_cpu.iter().sum());
+            lost += first.saturating_sub(second);
+        }
+        Ok(Self { lost })
+    }
+
+    /// Events lost since `before`.
+    pub(super) fn since(&self, before: &Self) -> u64 {
+        self.lost.saturating_sub(before.lost)
+    }
+}
+
+/// Runs of a loaded program that the kernel left out (`recursion_misses` in its `fdinfo`, 5.12 and
+/// later); `None` if it is not loaded.
+fn misses(bpf: &Ebpf, proc: &Path, program: &str) -> Option<u64> {
+    let info = bpf.program(program)?.info().ok()?;
+    let fd = info.fd().ok()?;
+    let text = fs::read_to_string(proc.join(format!("self/fdinfo/{}", fd.as_fd().as_raw_fd()))).ok()?;
+    Some(text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_from_7_on_need_second_programs() {
+        assert!(preempts("7.3.4+deb13-cloud-amd64\n"));
+        assert!(preempts("10.0.1"));
+        assert!(!preempts("6.18.44"));
+        assert!(!preempts("5.10.0-32-cloud-amd64"));
+        assert!(!preempts(""));
+    }
+}
