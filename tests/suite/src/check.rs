@@ -24,6 +24,8 @@ pub enum Outcome {
 pub enum Stage {
     /// Nothing: these run natively too.
     Bare,
+    /// Nothing, and they are not about the kernel: they run natively and on one kernel of the lab.
+    Tool,
     /// A guest in which no NFS or RPC module has been loaded yet.
     WithoutNfs,
     /// A guest that serves NFS to itself, with a slow local disk.
@@ -36,13 +38,21 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order in which a guest goes through them.
-    pub const ALL: [Self; 5] = [Self::WithoutNfs, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
+    pub const ALL: [Self; 6] =
+        [Self::WithoutNfs, Self::Tool, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
+
+    /// True if its checks run natively too.
+    #[must_use]
+    pub fn is_native(self) -> bool {
+        matches!(self, Self::Bare | Self::Tool)
+    }
 
     /// Its name in the guest's script.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Tool => "tool",
             Self::WithoutNfs => "without-nfs",
             Self::WithNfs => "with-nfs",
             Self::TwoClients => "two-clients",

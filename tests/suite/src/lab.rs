@@ -1,9 +1,13 @@
-//! Runs checks in the lab: one guest per kernel goes through all stages, and every trial reads its
-//! verdict from what that guest left behind.
+//! Runs checks in the lab: two guests per kernel share the stages, and every trial reads its verdict
+//! from what its guest left behind.
+//!
+//! The checks of threads and locks need two processors. Those of NFS do with one, and two guests of
+//! one processor each run side by side on a machine with two.
 
 use std::{
     env,
     sync::{Arc, OnceLock},
+    thread,
     time::Duration,
 };
 
@@ -30,10 +34,76 @@ pub fn kernels() -> impl Iterator<Item = &'static str> {
     SOURCES.iter().map(|source| source.name)
 }
 
-/// One kernel's guest. It boots when the first verdict is asked for.
+/// The guests of one kernel.
 #[derive(Debug)]
-pub struct Guest {
+pub struct Guests {
     kernel: &'static str,
+    guests: [Guest; 2],
+}
+
+impl Guests {
+    /// The guests with `kernel` that will run the checks in `wanted`.
+    #[must_use]
+    pub fn new(kernel: &'static str, machine: &Machine, wanted: &[&'static Check]) -> Arc<Self> {
+        let guest = |smp, stages: &[Stage]| Guest {
+            kernel,
+            smp,
+            machine: machine.clone(),
+            wanted: wanted.iter().copied().filter(|check| stages.contains(&check.stage)).collect(),
+            ran: OnceLock::new(),
+        };
+        let (threads, others): (Vec<_>, Vec<_>) = Stage::ALL.iter().partition(|stage| **stage == Stage::Bare);
+        Arc::new(Self { kernel, guests: [guest(2, &threads), guest(1, &others)] })
+    }
+
+    /// The kernel's name in the lab.
+    #[must_use]
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The kernel's release, once a guest has run.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.guests.iter().find_map(Guest::release)
+    }
+
+    /// A file that a check left, once the guests have run.
+    #[must_use]
+    pub fn left(&self, name: &str) -> Option<String> {
+        self.guests.iter().find_map(|guest| guest.left(name))
+    }
+
+    /// What came of `check`; boots its guest if nothing has yet.
+    #[must_use]
+    pub fn verdict(&self, check: &Check) -> Verdict {
+        let guest = self.guests.iter().find(|guest| guest.wanted.iter().any(|wanted| wanted.name == check.name));
+        guest.map_or_else(
+            || Verdict { check: check.name.to_owned(), result: Ended::Failed("no guest runs it".into()), seconds: 0.0 },
+            |guest| guest.verdict(check),
+        )
+    }
+
+    /// Boots every guest that has something to run. They wait for the machine's processors by
+    /// themselves.
+    pub fn start(self: &Arc<Self>) {
+        for index in 0..self.guests.len() {
+            let guests = Arc::clone(self);
+            thread::spawn(move || {
+                let guest = &guests.guests[index];
+                if !guest.wanted.is_empty() {
+                    let _ = guest.ran();
+                }
+            });
+        }
+    }
+}
+
+/// One guest.
+#[derive(Debug)]
+struct Guest {
+    kernel: &'static str,
+    smp: usize,
     machine: Machine,
     wanted: Vec<&'static Check>,
     ran: OnceLock<Result<Ran, String>>,
@@ -47,33 +117,15 @@ struct Ran {
 }
 
 impl Guest {
-    /// A guest with `kernel` that will run the checks in `wanted`.
-    #[must_use]
-    pub fn new(kernel: &'static str, machine: &Machine, wanted: Vec<&'static Check>) -> Arc<Self> {
-        Arc::new(Self { kernel, machine: machine.clone(), wanted, ran: OnceLock::new() })
-    }
-
-    /// The kernel's name in the lab.
-    #[must_use]
-    pub fn kernel(&self) -> &'static str {
-        self.kernel
-    }
-
-    /// The kernel's release, once the guest has run.
-    #[must_use]
-    pub fn release(&self) -> Option<&str> {
+    fn release(&self) -> Option<&str> {
         Some(&self.ran.get()?.as_ref().ok()?.release)
     }
 
-    /// A file that a check left, once the guest has run.
-    #[must_use]
-    pub fn left(&self, name: &str) -> Option<String> {
+    fn left(&self, name: &str) -> Option<String> {
         self.ran.get()?.as_ref().ok()?.result.read(name).ok()
     }
 
-    /// What came of `check`.
-    #[must_use]
-    pub fn verdict(&self, check: &Check) -> Verdict {
+    fn verdict(&self, check: &Check) -> Verdict {
         self.read(check).unwrap_or_else(|error| Verdict {
             check: check.name.to_owned(),
             result: Ended::Failed(format!("{error:#}")),
@@ -82,14 +134,18 @@ impl Guest {
     }
 
     fn read(&self, check: &Check) -> Result<Verdict> {
-        let ran = self.ran.get_or_init(|| self.boot().map_err(|error| format!("{error:#}")));
-        let ran = ran.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let ran = self.ran().as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
         let verdict = ran.result.read(&guest::file_name(check.name)).with_context(|| {
             let tail: Vec<_> = ran.result.output.lines().rev().take(20).collect();
             let tail: Vec<_> = tail.into_iter().rev().collect();
             format!("the guest's script ended with {}, and its output with:\n{}", ran.result.code, tail.join("\n"))
         })?;
         serde_json::from_str(&verdict).context("the guest wrote a verdict that cannot be read")
+    }
+
+    /// What it left behind; boots it if nothing has yet, or waits for whoever did.
+    fn ran(&self) -> &Result<Ran, String> {
+        self.ran.get_or_init(|| self.boot().map_err(|error| format!("{error:#}")))
     }
 
     fn boot(&self) -> Result<Ran> {
@@ -108,6 +164,7 @@ impl Guest {
             .env("NFSLAT_WORKLOAD_BIN", program("nfslat-workload"))
             .env("NFSLAT_SUITE_STAGES", stages.join(" "))
             .env(guest::WANTED, wanted.join(" "))
+            .smp(self.smp)
             .timeout(LIMIT)
             .run(SCRIPT)?;
         Ok(Ran { release: kernel.release, result })

@@ -12,15 +12,19 @@ use std::{
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nfslat_tests::{
-    check::{Check, Ended, Verdict},
+    check::{Check, Ended, Stage, Verdict},
     checks, guest,
-    lab::{self, Guest},
+    lab::{self, Guests},
     machine::{self, Machine},
     matrix::Matrix,
 };
 
 /// Verdicts of this run; the trials are run one after another.
 type Verdicts = Arc<Mutex<Vec<Verdict>>>;
+
+/// Guests that have not been started: the first trial of the lab starts them all, so that they use
+/// the machine's processors well, and after the native trials, so that they do not disturb those.
+type Fleet = Arc<Mutex<Vec<Arc<Guests>>>>;
 
 fn main() -> Result<ExitCode> {
     if let Some(stage) = guest::stage() {
@@ -34,10 +38,13 @@ fn main() -> Result<ExitCode> {
     let native = Verdicts::default();
     let mut trials: Vec<_> = checks::native().map(|check| native_trial(check, &machine, &native)).collect();
     let mut columns = vec![(None, native)];
-    for kernel in lab::kernels() {
-        let (guest, verdicts, lab_trials) = lab_trials(kernel, &machine, &arguments);
+    let fleet = Fleet::default();
+    for (index, kernel) in lab::kernels().enumerate() {
+        let checks = checks::ALL.iter().filter(|check| check.stage != Stage::Tool || index == 0).collect();
+        let (guests, verdicts, lab_trials) = lab_trials(kernel, checks, &machine, &arguments, &fleet);
         trials.extend(lab_trials);
-        columns.push((Some(guest), verdicts));
+        fleet.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&guests));
+        columns.push((Some(guests), verdicts));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
@@ -58,21 +65,30 @@ fn native_trial(check: &'static Check, machine: &Machine, verdicts: &Verdicts) -
     })
 }
 
-fn lab_trials(kernel: &'static str, machine: &Machine, arguments: &Arguments) -> (Arc<Guest>, Verdicts, Vec<Trial>) {
+fn lab_trials(
+    kernel: &'static str,
+    checks: Vec<&'static Check>,
+    machine: &Machine,
+    arguments: &Arguments,
+    fleet: &Fleet,
+) -> (Arc<Guests>, Verdicts, Vec<Trial>) {
     let name = |check: &Check| format!("lab::{kernel}::{}", check.name);
-    let wanted = |check: &&Check| !arguments.is_filtered_out(&Trial::test(name(check), || Ok(())));
-    let guest = Guest::new(kernel, machine, checks::ALL.iter().filter(wanted).collect());
+    let wanted = |check: &&&Check| !arguments.is_filtered_out(&Trial::test(name(check), || Ok(())));
+    let guests = Guests::new(kernel, machine, &checks.iter().filter(wanted).copied().collect::<Vec<_>>());
     let verdicts = Verdicts::default();
     let trial = |check: &'static Check| {
-        let (guest, verdicts) = (Arc::clone(&guest), Arc::clone(&verdicts));
+        let (guests, verdicts, fleet) = (Arc::clone(&guests), Arc::clone(&verdicts), Arc::clone(fleet));
         Trial::ignorable_test(name(check), move || {
-            let verdict = guest.verdict(check);
+            for guests in fleet.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                guests.start();
+            }
+            let verdict = guests.verdict(check);
             keep(&verdicts, &verdict);
             completion(verdict.result, env::var("CI").as_deref() == Ok("true"))
         })
     };
-    let trials = checks::ALL.iter().map(trial).collect();
-    (guest, verdicts, trials)
+    let trials = checks.into_iter().map(trial).collect();
+    (guests, verdicts, trials)
 }
 
 fn keep(verdicts: &Verdicts, verdict: &Verdict) {
@@ -88,15 +104,15 @@ fn completion(ended: Ended, must_run: bool) -> Result<Completion, Failed> {
     }
 }
 
-fn write_matrix(machine: &Machine, columns: &[(Option<Arc<Guest>>, Verdicts)]) -> Result<()> {
+fn write_matrix(machine: &Machine, columns: &[(Option<Arc<Guests>>, Verdicts)]) -> Result<()> {
     let mut matrix = Matrix::default();
-    for (guest, verdicts) in columns {
+    for (guests, verdicts) in columns {
         let verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         if verdicts.is_empty() {
             continue;
         }
-        let (kernel, doctor) = match guest {
-            Some(guest) => (guest.release().unwrap_or(guest.kernel()).to_owned(), guest.left(checks::doctor::LEFT)),
+        let (kernel, doctor) = match guests {
+            Some(guests) => (guests.release().unwrap_or(guests.kernel()).to_owned(), guests.left(checks::doctor::LEFT)),
             None => (machine::kernel_release()?, left_natively(machine, &verdicts)),
         };
         matrix.add(&kernel, &verdicts, doctor.as_deref())?;

@@ -14,20 +14,20 @@ use crate::{
 };
 
 /// Durations and thresholds that are none.
-pub(super) const MALFORMED: Check = Check { name: "input::malformed", stage: Stage::Bare, run: malformed };
+pub(super) const MALFORMED: Check = Check { name: "input::malformed", stage: Stage::Tool, run: malformed };
 
 /// A process, control group, mount or command that is not there.
 pub(super) const UNKNOWN_TARGET: Check =
-    Check { name: "input::unknown_target", stage: Stage::Bare, run: unknown_target };
+    Check { name: "input::unknown_target", stage: Stage::Tool, run: unknown_target };
 
 /// An output file that cannot be written.
-pub(super) const UNWRITABLE: Check = Check { name: "input::unwritable_output", stage: Stage::Bare, run: unwritable };
+pub(super) const UNWRITABLE: Check = Check { name: "input::unwritable_output", stage: Stage::Tool, run: unwritable };
 
 /// Without the rights to measure.
-pub(super) const NO_ROOT: Check = Check { name: "input::no_root", stage: Stage::Bare, run: no_root };
+pub(super) const NO_ROOT: Check = Check { name: "input::no_root", stage: Stage::Tool, run: no_root };
 
 /// Every command explains itself.
-pub(super) const HELP: Check = Check { name: "input::help", stage: Stage::Bare, run: help };
+pub(super) const HELP: Check = Check { name: "input::help", stage: Stage::Tool, run: help };
 
 /// An id that no process can have.
 const NO_PID: &str = "4194305";

@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// A trace lasts as long as it was told to.
-pub(super) const DURATION: Check = Check { name: "lifetime::duration", stage: Stage::Bare, run: duration };
+pub(super) const DURATION: Check = Check { name: "lifetime::duration", stage: Stage::Tool, run: duration };
 
 /// A trace of a command ends with the command.
-pub(super) const COMMAND: Check = Check { name: "lifetime::command", stage: Stage::Bare, run: command };
+pub(super) const COMMAND: Check = Check { name: "lifetime::command", stage: Stage::Tool, run: command };
 
 /// Ctrl-C and SIGTERM end a trace early, with its answer.
-pub(super) const SIGNALS: Check = Check { name: "lifetime::signals", stage: Stage::Bare, run: signals };
+pub(super) const SIGNALS: Check = Check { name: "lifetime::signals", stage: Stage::Tool, run: signals };
 
 /// A killed trace leaves nothing in the kernel.
 pub(super) const KILLED: Check = Check { name: "lifetime::killed", stage: Stage::Bare, run: killed };

@@ -1,6 +1,6 @@
 //! Every check, by area: one file each.
 
-use crate::check::{Check, Stage};
+use crate::check::Check;
 
 mod classes;
 pub mod doctor;
@@ -14,7 +14,7 @@ mod nfs_waits;
 mod recording;
 mod threads;
 
-/// Every check; all of them run in each guest of the lab. Their order within a stage is the order in
+/// Every check; all but those of the tool alone run on each kernel of the lab. Their order within a stage is the order in
 /// which a guest runs them.
 pub static ALL: &[Check] = &[
     doctor::READABLE,
@@ -56,7 +56,7 @@ pub static ALL: &[Check] = &[
 
 /// Checks that run on this machine itself.
 pub fn native() -> impl Iterator<Item = &'static Check> {
-    ALL.iter().filter(|check| check.stage == Stage::Bare)
+    ALL.iter().filter(|check| check.stage.is_native())
 }
 
 #[cfg(test)]

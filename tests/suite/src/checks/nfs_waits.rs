@@ -1,5 +1,7 @@
 //! Waits for files on NFS end in the classes of NFS.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::{
@@ -30,15 +32,15 @@ const FAULT_CLASSES: [&str; 3] = ["file-fault", "page-read", "nfs-page"];
 fn waits(machine: &Machine, version: &str) -> Result<Outcome> {
     let mount = NfsMount::of_version(version)?;
     let mut complaints = Complaints::default();
-    for kind in ["nfs-read", "nfs-direct", "nfs-meta", "fsync", "mmap-fault"] {
-        let folder = tempfile::tempdir()?;
-        let output = folder.path().join("truth.json");
-        let workload = [kind, "--duration", "2", "--dir", mount.path(), "--output", &output.to_string_lossy()];
-        let (answer, _) = trace_workload(machine, &[], &workload)?;
-        let classes = if kind == "mmap-fault" { &FAULT_CLASSES[..] } else { &CLASSES[..] };
-        for truth in &read_truth(&output)?.threads {
-            in_right_class(&mut complaints, &answer, truth, classes);
-        }
+    let folder = tempfile::tempdir()?;
+    let output = folder.path().join("truth.json");
+    let output = output.to_string_lossy();
+    let kinds = ["nfs-read", "nfs-direct", "nfs-meta", "fsync", "mmap-fault"];
+    let options = ["--duration", "4", "--dir", mount.path(), "--output", &output];
+    let (answer, _) = trace_workload(machine, &[], &[&kinds[..], &options[..]].concat())?;
+    for truth in &read_truth(Path::new(&*output))?.threads {
+        let classes = if truth.kind == "mmap-fault" { &FAULT_CLASSES[..] } else { &CLASSES[..] };
+        in_right_class(&mut complaints, &answer, truth, classes);
     }
     complaints.settle()
 }

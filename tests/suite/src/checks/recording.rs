@@ -16,13 +16,13 @@ use crate::{
 
 /// `report` prints the answer that `trace` printed.
 pub(super) const SAME_ANSWER: Check =
-    Check { name: "recording::report_prints_the_same", stage: Stage::Bare, run: same_answer };
+    Check { name: "recording::report_prints_the_same", stage: Stage::Tool, run: same_answer };
 
 /// A disk that is full costs the recording, not the answer.
-pub(super) const FULL_DISK: Check = Check { name: "recording::full_disk", stage: Stage::Bare, run: full_disk };
+pub(super) const FULL_DISK: Check = Check { name: "recording::full_disk", stage: Stage::Tool, run: full_disk };
 
 /// What is no recording is refused, and the error says what is wrong with it.
-pub(super) const UNREADABLE: Check = Check { name: "recording::unreadable", stage: Stage::Bare, run: unreadable };
+pub(super) const UNREADABLE: Check = Check { name: "recording::unreadable", stage: Stage::Tool, run: unreadable };
 
 fn record(machine: &Machine, path: &Path) -> Result<Finished> {
     let path = path.to_string_lossy();
