@@ -15,8 +15,9 @@ pub struct Control {
     /// 1 once every thread that existed at the start has an entry: a thread first seen later
     /// is new, or has begun to match the filter.
     pub snapshot_done: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// 1 during the first of the two passes that end the waits open at the end: it leaves out those
+    /// for locks, so that what their holders waited for is known in the second.
+    pub locks_later: u32,
 }
 const _: () = assert!(size_of::<Control>() == 24);
 
@@ -57,6 +58,11 @@ macro_rules! for_each_task_field {
             TASK_LAST_QUEUED = "task_struct", "sched_info.last_queued";
             TASK_MM = "task_struct", "mm";
             MM_MMAP_LOCK = "mm_struct", "mmap_lock";
+            TASK_STACK = "task_struct", "stack";
+            RWSEM_OWNER = "rw_semaphore", "owner";
+            RWSEM_COUNT = "rw_semaphore", "count";
+            MUTEX_OWNER = "mutex", "owner";
+            PT_REGS_ORIG_AX = "pt_regs", "orig_ax";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";

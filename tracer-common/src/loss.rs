@@ -60,6 +60,9 @@ losses! {
     /// A thread began to wait for a lock while it was still noted as waiting for another.
     StaleLock = "stale-lock",
         "lock waits whose end the kernel did not report: waits of the thread between then and its next lock wait may be shown as that lock's";
+    /// The table of lock holders is full.
+    LockTableFull = "lock-table-full",
+        "lock waits whose holder found no room: the waits are counted, without who held the lock";
     /// The table of marks is full.
     MarkTableFull = "mark-table-full",
         "calls that may have been counted twice, because it could not be noted that they were counted";

@@ -4,6 +4,7 @@ use aya::Pod;
 
 use crate::{
     config::{Control, RpcOffsets},
+    lock::{LockKey, LockSum, LockWaiter},
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
     sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
 };
@@ -20,6 +21,9 @@ plain_data!(
     Control,
     InFlightCall,
     KernelStack,
+    LockKey,
+    LockSum,
+    LockWaiter,
     Occupant,
     RpcBucketKey,
     RpcKey,

@@ -8,7 +8,7 @@ pub const STACK_DEPTH: usize = 64;
 pub const WAIT_COARSE: u32 = 2;
 
 /// A thread, safe against reuse of its id: thread id and the low bits of its start time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct ThreadKey {
     /// Thread id (`task_struct.pid`).
@@ -57,8 +57,10 @@ pub mod wait_flags {
     pub const LOCK_MUTEX: u32 = 1 << 8;
     /// For another sleeping lock: per-CPU rwsem, rtmutex.
     pub const LOCK_OTHER: u32 = 1 << 9;
-    /// The lock is the mmap_lock of the thread's own address space, by its address.
+    /// The lock is an mmap_lock, by its address.
     pub const MMAP_LOCK: u32 = 1 << 10;
+    /// The lock is the mmap_lock of another process, by its address; [`MMAP_LOCK`] is set too.
+    pub const FOREIGN_MM: u32 = 1 << 11;
     /// Any lock.
     pub const LOCK: u32 = LOCK_READ | LOCK_WRITE | LOCK_MUTEX | LOCK_OTHER;
 }
@@ -112,8 +114,16 @@ pub struct ThreadState {
     pub run_count: u64,
     /// `task_struct.comm`: a name set by the program, proof of nothing.
     pub comm: [u8; 16],
+    /// When the last recorded wait of the thread was over; 0: none yet.
+    pub last_end_ns: u64,
+    /// Hash of its stack.
+    pub last_stack: u64,
+    /// Its [`wait_flags`].
+    pub last_flags: u32,
+    /// Explicit padding.
+    pub pad_last: u32,
 }
-const _: () = assert!(size_of::<ThreadState>() == 136);
+const _: () = assert!(size_of::<ThreadState>() == 160);
 
 /// Waits are summed by thread, kernel stack and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -117,11 +117,25 @@ impl Task {
         if mm == 0 { 0 } else { mm + u64::from(MM_MMAP_LOCK.load()) }
     }
 
+    /// Its kernel stack's lowest address.
+    #[inline(always)]
+    pub(crate) fn stack(self) -> u64 {
+        self.read(&TASK_STACK)
+    }
+
     #[inline(always)]
     pub(crate) fn default_cgroup(self) -> Option<*const u8> {
         let css_set: *const u8 = self.read(&TASK_CGROUPS);
         read_at(css_set, CSS_SET_DFL_CGRP.load())
     }
+}
+
+/// Key, process id and name of the thread at an address that the verifier does not know.
+#[inline(always)]
+pub(crate) fn identity_at(task: *const u8) -> Option<(ThreadKey, u32, [u8; 16])> {
+    let started_ns: u64 = read_at(task, TASK_START_TIME.load())?;
+    let key = ThreadKey { tid: read_at(task, TASK_PID.load())?, start_ms: (started_ns >> 20) as u32 };
+    Some((key, read_at(task, TASK_TGID.load())?, read_at(task, TASK_COMM.load())?))
 }
 
 /// Reads a field behind a pointer that the verifier does not know; `None` if it cannot be read.

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use nfslat_common::{
     config::{Control, RpcOffsets},
+    lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, second},
     sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
@@ -47,6 +48,26 @@ pub(crate) static STACKS: HashMap<u64, KernelStack> = HashMap::with_max_entries(
 /// Where a stack is walked to before it is hashed; see `probes::waits` for the two entries.
 #[map]
 pub(crate) static SCRATCH_STACK: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(2, 0);
+
+/// Threads that wait for a lock, and who holds it.
+#[map]
+pub(crate) static LOCK_WAITERS: HashMap<ThreadKey, LockWaiter> = HashMap::with_max_entries(1, 0);
+
+/// Lock waits summed by who waited where, and behind whom.
+#[map]
+pub(crate) static LOCK_HOLDERS: HashMap<LockKey, LockSum> = HashMap::with_max_entries(1, 0);
+
+/// Where a lock wait is put together; the two entries are as for [`SCRATCH_STACK`].
+#[map]
+pub(crate) static SCRATCH_LOCK: PerCpuArray<LockScratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Processes by the address of their mmap_lock.
+#[map]
+pub(crate) static MM_OWNERS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// Where a thread's saved registers lie, from the start of its kernel stack; 0: not known.
+#[map]
+pub(crate) static PT_REGS_OFFSET: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Offsets of the NFS client's structures.
 #[map]

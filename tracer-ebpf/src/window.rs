@@ -18,6 +18,8 @@ pub(crate) struct Moment {
     pub(crate) closed: bool,
     /// True once every thread that existed at the start is known.
     pub(crate) snapshot_done: bool,
+    /// True while waits for locks that are open at the end have to stay so a little longer.
+    pub(crate) locks_later: bool,
 }
 
 /// Now; `None` before the window opens.
@@ -35,5 +37,6 @@ pub(crate) fn moment() -> Option<Moment> {
         now_ns: if closed { control.end_ns } else { now_ns },
         closed,
         snapshot_done: control.snapshot_done != 0,
+        locks_later: control.locks_later != 0,
     })
 }

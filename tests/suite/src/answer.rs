@@ -23,10 +23,41 @@ pub struct Answer {
     pub threads: Vec<Thread>,
     /// Waits.
     pub waits: Vec<Wait>,
+    /// Lock waits by holder.
+    pub locks: Vec<Lock>,
     /// Stall time by group of classes.
     pub groups: BTreeMap<String, u64>,
     /// What was lost.
     pub losses: Vec<Loss>,
+}
+
+/// Waits for a lock behind one holder.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Lock {
+    /// Process id of the waiter.
+    pub pid: u32,
+    /// Class of the wait.
+    pub class: String,
+    /// Process whose mmap_lock it is.
+    pub mm_pid: Option<u32>,
+    /// The waiter's call.
+    pub call: String,
+    /// How the lock was held.
+    pub holder_kind: String,
+    /// Process id of the holder.
+    pub holder_pid: u32,
+    /// Thread id of the holder.
+    pub holder_tid: u32,
+    /// The holder's call.
+    pub holder_call: String,
+    /// What the holder waited for.
+    pub holder_class: Option<String>,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Time that the holder was blocked meanwhile.
+    pub holder_blocked_ns: u64,
 }
 
 /// The time that was measured.

@@ -44,6 +44,9 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Options for version 3 of the protocol, without a lock manager.
+const VERSION_3: &str = "vers=3,proto=tcp,nolock,mountproto=tcp";
+
 /// An NFS mount of this machine's own server.
 #[derive(Debug)]
 pub struct NfsMount {
@@ -53,13 +56,21 @@ pub struct NfsMount {
 impl NfsMount {
     /// Mounts the export with a version of the protocol.
     pub fn of_version(version: &str) -> Result<Self> {
+        match version {
+            "3" => Self::with("127.0.0.1:/export", VERSION_3),
+            _ => Self::with("127.0.0.1:/", &format!("vers={version},proto=tcp")),
+        }
+    }
+
+    /// Mounts the export so that the server is asked about a file each time it matters.
+    pub fn without_cached_attributes() -> Result<Self> {
+        Self::with("127.0.0.1:/export", &format!("{VERSION_3},noac"))
+    }
+
+    fn with(source: &str, options: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (source, options) = match version {
-            "3" => ("127.0.0.1:/export", "vers=3,proto=tcp,nolock,mountproto=tcp".to_owned()),
-            _ => ("127.0.0.1:/", format!("vers={version},proto=tcp")),
-        };
         let output = Command::new("mount")
-            .args(["-t", "nfs", "-o", &options, source])
+            .args(["-t", "nfs", "-o", options, source])
             .arg(folder.path())
             .output()
             .context("starting mount")?;

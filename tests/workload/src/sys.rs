@@ -127,6 +127,37 @@ impl Child {
         }
     }
 
+    /// Starts one that changes the protection of its copy of `memory` again and again, until it is killed
+    /// or its parent ends.
+    pub fn changing_protection(memory: &Mapping) -> io::Result<Self> {
+        // SAFETY: as above; none of the calls allocates.
+        match check(unsafe { libc::fork() })? {
+            0 => unsafe {
+                // SAFETY: plain calls on a mapping that the child has its own copy of.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                loop {
+                    let (start, length) = (memory.start.as_ptr().cast(), memory.length);
+                    libc::mprotect(start, length, libc::PROT_READ);
+                    libc::mprotect(start, length, libc::PROT_READ | libc::PROT_WRITE);
+                }
+            },
+            pid => Ok(Self(pid)),
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> libc::pid_t {
+        self.0
+    }
+
+    /// Kills it and waits for its end.
+    pub fn kill(self) -> io::Result<()> {
+        // SAFETY: the process is this one's child, and nobody else waits for it.
+        check(unsafe { libc::kill(self.0, libc::SIGKILL) })?;
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(self) -> io::Result<()> {
         // SAFETY: no status is asked for, so no memory is written.
@@ -173,6 +204,21 @@ impl Mapping {
     pub fn advise(&self, advice: libc::c_int) -> io::Result<()> {
         // SAFETY: the range is this mapping; losing its contents is what the caller may ask for.
         check(unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, advice) }).map(drop)
+    }
+
+    /// Changes what may be done with the whole mapping.
+    pub fn protect(&self, protection: libc::c_int) -> io::Result<()> {
+        // SAFETY: the range is this mapping; a forbidden access ends the program.
+        check(unsafe { libc::mprotect(self.start.as_ptr().cast(), self.length, protection) }).map(drop)
+    }
+
+    /// How many of the first page's bytes are in memory: the kernel takes the lock of the memory map to
+    /// tell.
+    pub fn resident_pages(&self) -> io::Result<u8> {
+        let mut resident = 0;
+        // SAFETY: the range is one page of this mapping, and `resident` has room for its answer.
+        check(unsafe { libc::mincore(self.start.as_ptr().cast(), PAGE, &raw mut resident) })?;
+        Ok(resident & 1)
     }
 
     /// The bytes.

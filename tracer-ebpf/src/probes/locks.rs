@@ -96,8 +96,9 @@ fn end(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
+/// The thread on whose time this runs (a helper of kernels from 5.11 on).
 #[inline(always)]
-fn current() -> Option<Task> {
+pub(super) fn current() -> Option<Task> {
     // SAFETY: the helper has no preconditions, and gives a task that the verifier knows as one.
     let task = unsafe { bpf_get_current_task_btf() };
     (!task.is_null()).then(|| Task::new(task.cast_const().cast()))

@@ -1,6 +1,7 @@
 //! One file per area of the kernel.
 
 mod clients;
+mod holders;
 mod locks;
 mod rpc;
 mod sched;

@@ -11,7 +11,10 @@ use crate::{
     kernel::Task,
     loss,
     maps::{ON_CPU, TREE},
-    probes::threads::{self, Departure},
+    probes::{
+        holders,
+        threads::{self, Departure},
+    },
     window::{self, Moment},
 };
 
@@ -100,6 +103,13 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     if let Some(at) = window::moment() {
         threads::begin(Task::new(ctx.arg(0)), at);
     }
+    0
+}
+
+/// A program that is executed gets an address space of its own.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    holders::note_mm(Task::new(ctx.arg(0)));
     0
 }
 

@@ -9,7 +9,7 @@ use crate::{
     filter,
     kernel::Task,
     maps::THREADS,
-    probes::{threads, waits},
+    probes::{holders, threads, waits},
     window,
 };
 
@@ -35,6 +35,10 @@ fn task_of(ctx: *const IterTask) -> Option<Task> {
 fn open_window(ctx: *mut IterTask) -> i32 {
     let (Some(task), Some(at)) = (task_of(ctx), window::moment()) else { return 0 };
     let key = task.key();
+    if key.tid == task.tgid() {
+        holders::note_mm(task);
+        holders::note_registers(task);
+    }
     if key.tid == 0 || THREADS.get_ptr(key).is_some() || !filter::selects(task) {
         return 0;
     }
@@ -68,8 +72,11 @@ fn close_window(ctx: *mut IterTask) -> i32 {
     // SAFETY: a pointer from a map lookup. After the end of the window the scheduler's programs
     // change only entries whose last transition lies before the end, once each.
     let thread = unsafe { &mut *thread };
+    if at.locks_later && thread.wait_flags & wait_flags::LOCK != 0 {
+        return 0;
+    }
     if at.closed && thread.state == state::BLOCKED {
-        threads::end_wait(thread, at);
+        threads::end_wait(key, thread, at);
     }
     if at.closed && thread.state == state::ON_CPU && !task.on_cpu() {
         threads::forget_departure(thread, at);

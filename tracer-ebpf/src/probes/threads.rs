@@ -10,7 +10,14 @@ use nfslat_common::{
     sched::{ThreadKey, ThreadState, state, wait_flags},
 };
 
-use crate::{filter, kernel::Task, loss, maps::THREADS, probes::waits, window::Moment};
+use crate::{
+    filter,
+    kernel::Task,
+    loss,
+    maps::THREADS,
+    probes::{holders, waits},
+    window::Moment,
+};
 
 /// The scheduler's state of a thread that has exited (`TASK_DEAD`, `include/linux/sched.h`,
 /// same in 5.10 to 7.x).
@@ -45,7 +52,8 @@ pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u6
     } else if how.scheduler_state & TASK_DEAD != 0 {
         state::DEAD
     } else {
-        thread.wait_flags = wait_flags_of(task, how.scheduler_state) | thread.lock_flags;
+        let of_lock = thread.lock_flags | holders::note_wait(key, thread, at);
+        thread.wait_flags = wait_flags_of(task, how.scheduler_state) | of_lock;
         state::BLOCKED
     };
     thread.comm = task.comm();
@@ -77,7 +85,7 @@ pub(super) fn enter_cpu(task: Task, queued_ns: Option<u64>, at: Moment) {
     if thread.state == state::BLOCKED {
         loss::count(LossKind::MissedWakeup);
         let woken_ns = queued_ns.unwrap_or(at.now_ns).max(thread.since_ns).min(at.now_ns);
-        end_wait(thread, Moment { now_ns: woken_ns, ..at });
+        end_wait(key, thread, Moment { now_ns: woken_ns, ..at });
         thread.state = state::RUNNABLE;
     }
     add_elapsed(thread, state::RUNNABLE, at);
@@ -98,13 +106,14 @@ pub(super) fn wake(task: Task, at: Moment) {
     if thread.state != state::BLOCKED {
         return;
     }
-    end_wait(thread, at);
+    end_wait(key, thread, at);
     thread.state = state::RUNNABLE;
 }
 
 /// A new thread becomes runnable for the first time.
 #[inline(always)]
 pub(super) fn begin(task: Task, at: Moment) {
+    holders::note_new_process(task);
     if at.closed || !filter::selects(task) {
         return;
     }
@@ -114,7 +123,7 @@ pub(super) fn begin(task: Task, at: Moment) {
 /// Ends the present wait of a blocked thread at this moment: adds it to the sums and, if it was
 /// long enough to matter, leaves it pending until its stack can be walked.
 #[inline(always)]
-pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
+pub(super) fn end_wait(key: ThreadKey, thread: &mut ThreadState, at: Moment) {
     let length_ns = at.now_ns.saturating_sub(thread.since_ns);
     thread.since_ns = at.now_ns;
     if length_ns == 0 {
@@ -125,11 +134,19 @@ pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
     if at.closed {
         thread.wait_flags |= wait_flags::OPEN_AT_END;
     }
-    if length_ns < waits::MIN_WAIT_NS.load() {
+    let is_short = length_ns < waits::MIN_WAIT_NS.load();
+    if is_short {
         thread.short_ns += length_ns;
         thread.short_count += 1;
     } else {
         thread.pending_wait_ns = length_ns;
+    }
+    if thread.wait_flags & wait_flags::LOCK != 0 {
+        if is_short {
+            holders::forget(key);
+        } else {
+            holders::note_release(key, length_ns, at);
+        }
     }
 }
 

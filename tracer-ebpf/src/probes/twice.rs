@@ -3,8 +3,10 @@
 //! Since 7.0 a task can be preempted inside a tracepoint's program (`include/linux/tracepoint.h`: SRCU
 //! instead of disabled preemption). If the task that takes over comes by the same tracepoint on the
 //! same CPU, the kernel leaves the program out for it (`__bpf_trace_run` in
-//! `kernel/trace/bpf_trace.c`). So there are two programs, run one after the other: the first leaves
-//! a mark, and the second does the work if it finds none. Only when both are left out is an event
+//! `kernel/trace/bpf_trace.c`). (Turning preemption off inside the program makes
+//! it worse: what was put off comes when it is turned on again, still inside.)
+//!
+//! So there are two programs, run one after the other: the first leaves a mark, and the second does the work if it finds none. Only when both are left out is an event
 //! lost, and that is known exactly: by how often the kernel says that it left out the first, less
 //! how often the second stood in.
 

@@ -12,7 +12,9 @@ use aya_ebpf::{
 use nfslat_common::{
     buckets,
     loss::LossKind,
-    sched::{KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum},
+    sched::{
+        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum, wait_flags,
+    },
 };
 
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
     kernel::Task,
     loss,
     maps::{SCRATCH_STACK, STACKS, WAIT_BUCKETS, WAITS},
+    probes::holders,
 };
 
 /// Waits shorter than this are summed without a stack.
@@ -40,24 +43,30 @@ pub(super) fn record_pending(task: Task, key: ThreadKey, thread: &mut ThreadStat
         return;
     }
     let stack = walk(task, scratch);
-    record(key, thread, stack);
+    record(key, thread, stack, scratch);
 }
 
 /// The same for a thread whose stack is not that of the wait any more.
 #[inline(always)]
 pub(super) fn record_pending_without_stack(key: ThreadKey, thread: &mut ThreadState) {
     if thread.pending_wait_ns != 0 {
-        record(key, thread, 0);
+        record(key, thread, 0, SCRATCH_OF_SCHEDULER);
     }
 }
 
 #[inline(always)]
-fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64) {
+fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64, scratch: u32) {
     let length_ns = thread.pending_wait_ns;
     thread.pending_wait_ns = 0;
     let wait = WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid };
     add_to_sum(wait, length_ns);
     add_to_histogram(wait, length_ns);
+    if thread.wait_flags & wait_flags::LOCK != 0 {
+        holders::record(key, thread, stack, length_ns, scratch);
+    }
+    thread.last_end_ns = thread.since_ns;
+    thread.last_stack = stack;
+    thread.last_flags = thread.wait_flags;
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{
     classify::{Class, Group, LockMode},
     findings::Finding,
+    locks::LockRow,
 };
 use crate::model::{Cost, Histogram, Host, Loss, Mount, Options, Pressure, ProbeStatus};
 
@@ -40,6 +41,8 @@ pub struct Answer {
     pub processes: Vec<ProcessRow>,
     /// Waits by process and class, largest first.
     pub waits: Vec<WaitRow>,
+    /// Waits for kernel locks by who held the lock; most time first. All are in `waits` too.
+    pub locks: Vec<LockRow>,
     /// Threads, by pid and tid.
     pub threads: Vec<ThreadRow>,
     /// NFS mounts seen.

@@ -6,10 +6,12 @@ pub mod classify;
 mod completeness;
 pub mod findings;
 mod latency;
+mod locks;
 mod rpc;
 pub mod units;
 
 pub use answer::Answer;
+pub use locks::LockRow;
 pub use rpc::by_operation;
 
 use crate::model::Recording;
@@ -37,6 +39,7 @@ pub fn answer(recording: &Recording) -> Answer {
         classes: account.classes,
         processes: account.processes,
         waits: account.waits,
+        locks: locks::rows(recording),
         threads: account.threads,
         mounts: recording.mounts.clone(),
         rpc,

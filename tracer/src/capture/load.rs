@@ -18,6 +18,12 @@ const MAX_WAITS: u32 = 131_072;
 const MAX_WAIT_BUCKETS: u32 = 131_072;
 /// Room for distinct kernel stacks.
 const MAX_STACKS: u32 = 32_768;
+/// Room for threads that wait for a lock at the same time.
+const MAX_LOCK_WAITERS: u32 = 16_384;
+/// Room for lock waits by who waited where, and behind whom.
+const MAX_LOCK_HOLDERS: u32 = 32_768;
+/// Room for processes by the address of their mmap_lock, dead ones included.
+const MAX_PROCESSES: u32 = 32_768;
 /// Room for operation x client x transport, each with a value per CPU.
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
@@ -35,6 +41,7 @@ const MAX_IN_FLIGHT: u32 = 65_536;
 pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_programs: bool) -> Result<Ebpf> {
     raise_memlock_limit();
     let switch_has_state = u32::from(layout.switch_has_state);
+    let lock_events = u32::from(layout.lock_events);
     let has_second_programs = u32::from(second_programs);
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
@@ -49,6 +56,7 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
         .override_global("SECOND_PROGRAMS", &has_second_programs, true)
+        .override_global("LOCK_EVENTS", &lock_events, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
         .override_global("FILTER_MODE", &selection.mode, true)
         .override_global("FILTER_TGID", &selection.tgid, true)
@@ -60,6 +68,9 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
         .map_max_entries("WAITS", MAX_WAITS)
         .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
         .map_max_entries("STACKS", MAX_STACKS)
+        .map_max_entries("LOCK_WAITERS", if layout.lock_events { MAX_LOCK_WAITERS } else { 1 })
+        .map_max_entries("LOCK_HOLDERS", if layout.lock_events { MAX_LOCK_HOLDERS } else { 1 })
+        .map_max_entries("MM_OWNERS", if layout.lock_events { MAX_PROCESSES } else { 1 })
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
         .map_max_entries("RPC_STATS_SECOND", if second_programs { MAX_RPC_SERIES } else { 1 })
         .map_max_entries("MARKS", if second_programs { MAX_MARKS } else { 1 })

@@ -39,6 +39,19 @@ const CALL_HOOKS: [(&str, &str); 3] = [
 /// Longer than an event stays between the two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
 
+/// Phases of the measuring window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Threads that existed at the start are being noted.
+    Opening,
+    /// All are noted.
+    Open,
+    /// Waits that are open at the end are being ended, but for those for locks.
+    ClosingOthers,
+    /// And those.
+    ClosingLocks,
+}
+
 /// A session. Dropping it detaches everything.
 pub struct Session {
     bpf: Ebpf,
@@ -117,6 +130,10 @@ impl Session {
                     ..attached(&format!("lock:{hook}"), LOCKS)
                 },
             });
+        }
+        if let Err(error) = self.attach_btf("sched_process_exec", &btf) {
+            let error = brief(error);
+            self.probes.push(not_attached("sched:sched_process_exec", "whose mmap_lock it is, after an exec", &error));
         }
         for name in ["open_window", "close_window"] {
             let program: &mut Iter = program(&mut self.bpf, name)?;
@@ -233,12 +250,12 @@ impl Session {
         // A little ahead, so that the setting is in place on every CPU when the window opens.
         self.start_ns = monotonic_ns() + 1_000_000;
         self.end_ns = self.start_ns.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX / 4));
-        self.set_control(false)?;
+        self.set_control(Phase::Opening)?;
         while monotonic_ns() <= self.start_ns {
             std::hint::spin_loop();
         }
         self.run_over_threads("open_window")?;
-        self.set_control(true)
+        self.set_control(Phase::Open)
     }
 
     /// Names the command's future parent: its children are traced, it is not.
@@ -277,17 +294,24 @@ impl Session {
         if now_ns < self.end_ns {
             // A little ahead again: the cut is the same for every CPU.
             self.end_ns = self.end_ns.min(now_ns + 1_000_000);
-            self.set_control(true)?;
+            self.set_control(Phase::Open)?;
         }
         while monotonic_ns() <= self.end_ns {
             std::hint::spin_loop();
         }
+        self.set_control(Phase::ClosingOthers)?;
+        self.run_over_threads("close_window")?;
+        self.set_control(Phase::ClosingLocks)?;
         self.run_over_threads("close_window")
     }
 
-    fn set_control(&mut self, snapshot_done: bool) -> Result<()> {
-        let control =
-            Control { start_ns: self.start_ns, end_ns: self.end_ns, snapshot_done: u32::from(snapshot_done), pad: 0 };
+    fn set_control(&mut self, phase: Phase) -> Result<()> {
+        let control = Control {
+            start_ns: self.start_ns,
+            end_ns: self.end_ns,
+            snapshot_done: u32::from(phase != Phase::Opening),
+            locks_later: u32::from(phase == Phase::ClosingOthers),
+        };
         let mut map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
         map.set(0, control, 0).context("cannot set the measuring window")
     }

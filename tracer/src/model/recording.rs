@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cost, Host, InFlight, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries, RpcSlice, Stack, Thread,
-    ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
+    Cost, Host, InFlight, LockSeries, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries, RpcSlice,
+    Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -38,6 +38,8 @@ pub struct Recording {
     pub user_stacks: Vec<UserStack>,
     /// Thread x stack x flags; slices refer to them by index.
     pub waits: Vec<WaitSeries>,
+    /// Lock waits by who held the lock, over the whole run. Each is also in `waits`.
+    pub locks: Vec<LockSeries>,
     /// Who ended the long waits.
     pub wakes: Vec<WakeSeries>,
     /// The run, cut in slices of about a second, in order. In a file each has a section of its own.

@@ -27,6 +27,12 @@ impl Recording {
                 within("a wait", "user stack", stack, self.user_stacks.len())?;
             }
         }
+        for lock in &self.locks {
+            within("a lock wait", "process", lock.process, processes.len())?;
+            for stack in [lock.stack, lock.holder_stack].into_iter().flatten() {
+                within("a lock wait", "stack", stack, stacks.len())?;
+            }
+        }
         for wake in &self.wakes {
             within("a wake-up", "process", wake.process, processes.len())?;
             for stack in [wake.stack, wake.waker_stack].into_iter().flatten() {

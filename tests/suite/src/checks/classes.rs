@@ -97,7 +97,7 @@ fn inode_lock(machine: &Machine) -> Result<Outcome> {
     complaints.settle_for(&answer)
 }
 
-fn traced(machine: &Machine, workload: &[&str]) -> Result<(Answer, Vec<ThreadTruth>)> {
+pub(super) fn traced(machine: &Machine, workload: &[&str]) -> Result<(Answer, Vec<ThreadTruth>)> {
     let folder = tempfile::tempdir()?;
     let output = folder.path().join("truth.json");
     let path = output.to_string_lossy();

@@ -5,6 +5,7 @@ use crate::check::Check;
 mod classes;
 pub mod doctor;
 mod filters;
+mod holders;
 mod input;
 mod lifetime;
 mod nfs_calls;
@@ -38,6 +39,8 @@ pub static ALL: &[Check] = &[
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,
     classes::INODE_LOCK,
+    holders::KNOWN_HOLDER,
+    holders::OTHER_MM,
     filters::PROCESS,
     filters::COMM,
     filters::CGROUP,
@@ -48,6 +51,7 @@ pub static ALL: &[Check] = &[
     nfs_calls::AGREE_4_2,
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
+    holders::BEHIND_NFS,
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
     nfs_clients::DELAY,

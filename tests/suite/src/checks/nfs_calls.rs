@@ -157,8 +157,9 @@ fn compare_histogram(complaints: &mut Complaints, name: &str, distribution: &Dis
     for (quantile, printed) in quantiles {
         let printed = printed.unwrap_or_default();
         // A slot of three digits is 0.1% wide, and one is printed by its middle, the other by its end.
-        // No percentile is printed above the largest value, which is known exactly.
-        let read = histogram.value_at_quantile(quantile).min(distribution.max.unwrap_or(u64::MAX));
+        // No percentile is printed outside the extremes, which are known exactly.
+        let (least, most) = (distribution.min.unwrap_or_default(), distribution.max.unwrap_or(u64::MAX));
+        let read = histogram.value_at_quantile(quantile).min(most).max(least);
         complaints.unless_near(format!("{name} p{}", quantile * 100.0), printed, read, 0.002, 1);
     }
     // Extremes and sums are kept exactly beside the histogram, whose buckets are 1% wide.

@@ -9,6 +9,7 @@ use crate::{
     answer::Thread,
     check::{Check, Outcome, Stage},
     complaints::Complaints,
+    guest,
     machine::{self, Machine},
     nfslat::Trace,
     process::Process,
@@ -28,6 +29,10 @@ pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", 
 /// What the statistics may differ: 1%, or 2 ms.
 const SHARE: f64 = 0.01;
 const SLACK_NS: u64 = 2_000_000;
+
+/// What more they may differ in an emulated machine: its host may pause a processor for a slice between
+/// the scheduler's look at the clock and the tracepoint (seen: 4.7 ms), and nothing tells it so.
+const EMULATED_SLACK_NS: u64 = 10_000_000;
 
 /// What a sum of states may differ from the time: 0.1%.
 const CLOSED_SHARE: f64 = 0.001;
@@ -50,7 +55,8 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
 
     let mut complaints = Complaints::default();
     // The scheduler leaves stolen time out of a thread's own; to a tracer it is time on a CPU.
-    let slack_ns = SLACK_NS + machine::stolen_ns()? - stolen_before_ns;
+    let emulated_ns = if guest::stage().is_some() { EMULATED_SLACK_NS } else { 0 };
+    let slack_ns = SLACK_NS + emulated_ns + machine::stolen_ns()? - stolen_before_ns;
     let (mut seen_sum, mut added_sum) = ([0; 2], [0; 2]);
     for ((tid, before), (_, after)) in before.iter().zip(&after) {
         let added = SchedStat {
@@ -62,6 +68,10 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
             complaints.unless(false, || format!("thread {tid} is missing from the answer"));
             continue;
         };
+        // The one that only waits for the others is not kept on a CPU, and its sleep may be mistaken.
+        if !thread.comm.starts_with("w-") {
+            continue;
+        }
         compare(&mut complaints, thread, added, slack_ns);
         seen_sum = [seen_sum[0] + thread.on_cpu_ns, seen_sum[1] + thread.runnable_ns];
         added_sum = [added_sum[0] + added.on_cpu_ns, added_sum[1] + added.run_delay_ns];

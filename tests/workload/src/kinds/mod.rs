@@ -14,14 +14,17 @@ mod files;
 mod fsync;
 mod futex;
 mod mmap_fault;
+mod mmap_holder;
 mod mmap_storm;
 mod nfs_direct;
 mod nfs_meta;
 mod nfs_mixed;
+mod nfs_mmap;
 mod nfs_read;
 mod peer;
 mod pipe;
 mod poll;
+mod proc_reader;
 mod sleep;
 mod socket;
 
@@ -52,10 +55,13 @@ pub const ALL: &[Kind] = &[
     append::KIND,
     mmap_fault::KIND,
     mmap_storm::KIND,
+    mmap_holder::KIND,
+    proc_reader::KIND,
     nfs_read::KIND,
     nfs_direct::KIND,
     nfs_meta::KIND,
     nfs_mixed::KIND,
+    nfs_mmap::KIND,
 ];
 
 /// Kinds that wait for one known thing each and need no folder.

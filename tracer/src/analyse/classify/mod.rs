@@ -16,7 +16,8 @@ use serde::Serialize;
 
 pub use class::{Class, Group};
 use pattern::Pattern;
-use symbol::{base_name, is_scheduler, is_wrapper};
+pub(super) use symbol::base_name;
+use symbol::{is_scheduler, is_wrapper};
 
 /// No stack is deeper; of a file that claims one only this much is looked at.
 const MAX_FRAMES: usize = 128;

@@ -5,7 +5,7 @@
 /// `do_select.constprop.0`, `__mutex_lock.isra.0`, `filemap_fault.part.0`, `mm_fault.cold`,
 /// `schedule.llvm.1234`. (C names contain no dot, so the first one starts the suffix.)
 #[must_use]
-pub(super) fn base_name(symbol: &str) -> &str {
+pub(in crate::analyse) fn base_name(symbol: &str) -> &str {
     match symbol.find('.') {
         Some(dot) if dot > 0 => &symbol[..dot],
         _ => symbol,

@@ -3,6 +3,7 @@
 //! One file per kind. A finding claims no more than its evidence carries; where two causes cannot
 //! be told apart with what was measured, it says so.
 
+mod holders;
 mod incomplete;
 mod measured;
 mod nfs;

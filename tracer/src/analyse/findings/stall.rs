@@ -1,6 +1,6 @@
 //! Where stalled time went: one finding for each group in which a process lost time worth naming.
 
-use super::{Effect, Finding, Layer, named};
+use super::{Effect, Finding, Layer, holders::Holders, named};
 use crate::analyse::{
     answer::{Answer, Evidence, ProcessRow, WaitRow},
     classify::{Class, Group},
@@ -42,6 +42,8 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
     for row in waits.iter().take(LISTED) {
         evidence.push(describe(row));
     }
+    let holders = Holders::of(answer, worst.pid, group);
+    evidence.extend(holders.evidence());
     if group == Group::Cpu {
         evidence.push(format!(
             "{}: ready to run for {}, on a CPU for {}",
@@ -53,6 +55,9 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
     evidence.push(split(answer));
     if !others.is_empty() {
         evidence.push(also(others, group));
+    }
+    if holders.are_behind_storage() {
+        return Some(holders.finding(answer, worst, group, evidence));
     }
     Some(Finding {
         id: match group {
@@ -73,7 +78,7 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
         subject: named(&worst.comm, worst.pid),
         effect: Some(Effect::time(worst.groups.get(group), answer)),
         evidence,
-        refutes: vec![refutation(group, main).into()],
+        refutes: vec![refutation(group, main, &holders).into()],
         next: next_step(group, main).into(),
     })
 }
@@ -116,9 +121,10 @@ fn claim(answer: &Answer, process: &ProcessRow, group: Group, main: Option<&Wait
     format!("{lead} {who}: {waiter} waited {spent}{of_it} for {}{by_stack}.", main.class.waits_for())
 }
 
-/// True if the lock was recognised by the stack only, in some waits at least.
+/// True if the lock was recognised by the stack only, for most of the time.
 fn is_told_by_stack(row: &WaitRow) -> bool {
-    row.group == Group::MemoryLock && row.detail.evidence.iter().any(|evidence| !evidence.lock_seen)
+    let by_stack: u64 = row.detail.evidence.iter().filter(|evidence| !evidence.lock_seen).map(|e| e.total_ns).sum();
+    row.group == Group::MemoryLock && by_stack > row.total_ns / 2
 }
 
 fn describe(row: &WaitRow) -> String {
@@ -172,7 +178,7 @@ fn also(others: &[&ProcessRow], group: Group) -> String {
     format!("also {}{more}", listed.join(", "))
 }
 
-fn refutation(group: Group, main: Option<&WaitRow>) -> &'static str {
+fn refutation(group: Group, main: Option<&WaitRow>, holders: &Holders<'_>) -> &'static str {
     match (group, main.map(|row| row.class)) {
         (Group::Storage, Some(class)) if class.is_nfs() => {
             "the NFS table shows no calls, or short ones only, for the same time: then the time is \
@@ -181,6 +187,9 @@ fn refutation(group: Group, main: Option<&WaitRow>) -> &'static str {
         (Group::Storage, _) => "the device answers fast over the same time (iostat -x): then the time is lost above it",
         (Group::MemoryLock, _) if main.is_some_and(is_told_by_stack) => {
             "the lock waited for is another one: a stack names who asked for a lock, not which"
+        }
+        (Group::MemoryLock | Group::OtherLock, _) if holders.are_known() => {
+            "another run shows the holders themselves blocked for most of the time: then what they wait for is the cause"
         }
         (Group::Memory, _) => "/proc/pressure/memory stands still over the same time",
         (Group::Cpu, _) => "the second number of /proc/PID/schedstat does not grow alike",

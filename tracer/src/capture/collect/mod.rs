@@ -4,6 +4,7 @@
 //! what was added since the last reading becomes a slice: no event can fall between two slices.
 
 mod calls;
+mod locks;
 mod threads;
 
 use std::fs::File;
@@ -92,6 +93,7 @@ impl Run {
             stopped_early,
         };
         let mut probes = session.probes.clone();
+        let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
         let threads = self.threads.finish(session, window)?;
@@ -110,6 +112,7 @@ impl Run {
             stacks,
             waits: threads.waits,
             user_stacks: Vec::new(),
+            locks,
             wakes: Vec::new(),
             slices: self.slices,
             in_flight,

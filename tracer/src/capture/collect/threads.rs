@@ -195,7 +195,7 @@ impl Threads {
     }
 
     /// Index of a process, described when it is first seen.
-    fn process(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
+    pub(super) fn process(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
         *self.process_index.entry(pid).or_insert_with(|| {
             self.processes.push(processes::read(&session.roots.proc, pid, kernel));
             (self.processes.len() - 1) as u32
@@ -203,7 +203,7 @@ impl Threads {
     }
 
     /// Index of a stack; `None` for no stack.
-    fn stack(&mut self, hash: u64) -> Option<u32> {
+    pub(super) fn stack(&mut self, hash: u64) -> Option<u32> {
         (hash != 0).then(|| {
             *self.stack_index.entry(hash).or_insert_with(|| {
                 self.stacks.push(hash);

@@ -20,6 +20,8 @@ pub(crate) struct SchedulerLayout {
     pub(crate) fields: Vec<TaskField>,
     /// True if `sched_switch` hands over the state of the thread that leaves (5.18 and later).
     pub(crate) switch_has_state: bool,
+    /// True if the kernel reports waits for locks (5.19 and later).
+    pub(crate) lock_events: bool,
 }
 
 /// Offset of one field read from BTF-typed pointers, for a global of the kernel side.
@@ -57,7 +59,8 @@ impl KernelTypes {
     /// If the kernel has no tracepoint `sched_switch`.
     pub(crate) fn scheduler_layout(&self) -> Result<SchedulerLayout> {
         let switch_has_state = self.tracepoint_arguments("sched_switch")? >= 4;
-        Ok(SchedulerLayout { fields: self.task_fields(), switch_has_state })
+        let lock_events = self.tracepoint_arguments("contention_begin").is_ok();
+        Ok(SchedulerLayout { fields: self.task_fields(), switch_has_state, lock_events })
     }
 
     fn task_fields(&self) -> Vec<TaskField> {

@@ -1,0 +1,116 @@
+//! Who held a lock that others waited for.
+
+use anyhow::{Context, Result};
+use nfslat_workload::truth::{Cause, ThreadTruth};
+
+use crate::{
+    answer::{Answer, Lock},
+    check::{Check, Outcome, Stage},
+    checks::classes::traced,
+    complaints::Complaints,
+    guards::NfsMount,
+    machine::{self, Machine},
+};
+
+/// The one thread that holds a memory lock for writing is named, and the call it does so in.
+pub(super) const KNOWN_HOLDER: Check = Check { name: "holders::known_holder", stage: Stage::Bare, run: known_holder };
+
+/// Whoever reads from another process's memory waits for that process's lock.
+pub(super) const OTHER_MM: Check = Check { name: "holders::other_process", stage: Stage::Bare, run: other_process };
+
+/// A lock whose holder waits for NFS is a storage stall.
+pub(super) const BEHIND_NFS: Check = Check { name: "holders::behind_nfs", stage: Stage::WithNfs, run: behind_nfs };
+
+/// How many of the waits behind a writer have to name it.
+const NAMED: f64 = 0.95;
+
+/// Kernels before 5.19 do not report waits for locks.
+fn without_lock_events() -> Result<Option<Outcome>> {
+    let release = machine::kernel_release()?;
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Ok((version < (5, 19)).then_some(Outcome::Passed))
+}
+
+fn known_holder(machine: &Machine) -> Result<Outcome> {
+    let (answer, truth) = traced(machine, &["mmap-holder", "--duration", "4"])?;
+    if let Some(outcome) = nothing_made_up(&answer)? {
+        return Ok(outcome);
+    }
+    let holder = one(&truth, Cause::Several)?;
+    let mut complaints = Complaints::default();
+    // Only it asks to write, but for the mappings at the birth and the end of threads.
+    let reads: Vec<_> = answer.locks.iter().filter(|lock| lock.call == "mincore").collect();
+    let written = |lock: &&&Lock| lock.holder_kind == "writer" && lock.holder_call == "mprotect";
+    let behind: u64 = reads.iter().filter(written).map(|lock| lock.count).sum();
+    let named: u64 = reads.iter().filter(written).filter(|lock| lock.holder_tid == holder.tid).map(|l| l.count).sum();
+    let unsure: u64 = reads.iter().filter(|lock| lock.holder_kind == "unknown").map(|lock| lock.count).sum();
+    complaints.unless(behind >= 20, || format!("only {behind} waits stood behind a writer: {:?}", answer.locks));
+    complaints.unless(named as f64 >= NAMED * (behind + unsure) as f64, || {
+        format!(
+            "of {behind} waits behind a writer and {unsure} behind nobody known, {named} name thread {}",
+            holder.tid
+        )
+    });
+    for lock in answer.locks.iter().filter(|lock| lock.class == "mmap-lock") {
+        complaints.unless(lock.mm_pid == Some(holder.pid), || format!("another's memory lock: {lock:?}"));
+        complaints.unless(lock.holder_kind == "writer" || lock.holder_call.is_empty(), || format!("{lock:?}"));
+    }
+    complaints.settle_for(&answer)
+}
+
+fn other_process(machine: &Machine) -> Result<Outcome> {
+    let (answer, truth) = traced(machine, &["proc-reader", "--duration", "4"])?;
+    if let Some(outcome) = nothing_made_up(&answer)? {
+        return Ok(outcome);
+    }
+    let reader = one(&truth, Cause::MmapLock)?;
+    let mut complaints = Complaints::default();
+    let (mut right, mut all) = (0, 0);
+    for lock in answer.locks.iter().filter(|lock| lock.pid == reader.pid && lock.call == "read of /proc") {
+        let of_holder = lock.mm_pid.is_some_and(|pid| pid != reader.pid)
+            && (lock.holder_pid == 0 || Some(lock.holder_pid) == lock.mm_pid);
+        all += lock.total_ns;
+        right += if lock.class == "mmap-lock" && of_holder { lock.total_ns } else { 0 };
+    }
+    complaints.unless(all > 10_000_000, || format!("the reader waited {all} ns: {:?}", answer.locks));
+    complaints.unless(right as f64 >= NAMED * all as f64, || {
+        format!("{right} of {all} ns are for the child's memory lock: {:?}", answer.locks)
+    });
+    complaints.settle_for(&answer)
+}
+
+fn behind_nfs(machine: &Machine) -> Result<Outcome> {
+    let mount = NfsMount::without_cached_attributes()?;
+    let (answer, truth) = traced(machine, &["nfs-mmap", "--duration", "4", "--dir", mount.path()])?;
+    if let Some(outcome) = nothing_made_up(&answer)? {
+        return Ok(outcome);
+    }
+    let mapper = one(&truth, Cause::Several)?;
+    let mut complaints = Complaints::default();
+    let behind = answer.locks.iter().filter(|lock| lock.holder_kind == "writer" && lock.holder_tid == mapper.tid);
+    let by_nfs: u64 =
+        behind.filter(|lock| lock.holder_class.as_deref() == Some("nfs-rpc")).map(|lock| lock.holder_blocked_ns).sum();
+    let all: u64 = answer.locks.iter().filter(|lock| lock.call == "mincore").map(|lock| lock.total_ns).sum();
+    complaints.unless(by_nfs as f64 > 0.5 * all as f64, || {
+        format!("{by_nfs} of {all} ns stood behind NFS: {:?}", answer.locks)
+    });
+    let finding = answer.findings.iter().find(|finding| finding.id == "stall-lock-behind-storage");
+    complaints.unless(finding.is_some_and(|finding| finding.claim.contains("NFS")), || {
+        format!("no finding says so: {:?}", answer.findings)
+    });
+    complaints.settle_for(&answer)
+}
+
+/// On a kernel that does not report waits for locks, no holder may be named, and that is all.
+fn nothing_made_up(answer: &Answer) -> Result<Option<Outcome>> {
+    let outcome = without_lock_events()?;
+    if outcome.is_some() && !answer.locks.is_empty() {
+        anyhow::bail!("holders on a kernel that does not tell: {:?}", answer.locks);
+    }
+    Ok(outcome)
+}
+
+fn one(truth: &[ThreadTruth], cause: Cause) -> Result<&ThreadTruth> {
+    truth.iter().find(|truth| truth.cause == cause).with_context(|| format!("no thread of cause {cause:?}"))
+}
