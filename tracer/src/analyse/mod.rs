@@ -7,6 +7,7 @@ mod completeness;
 pub mod findings;
 mod latency;
 mod rpc;
+pub mod stacks;
 pub mod units;
 
 pub use answer::Answer;
