@@ -119,7 +119,7 @@ pub(super) fn run(args: &FlamegraphArgs) -> anyhow::Result<ExitCode> {
     let recording = report::read(&args.recording)?;
     let answer = analyse::answer(&recording);
     let selection = args.selection();
-    let stacks = stacks(&recording, &selection).map_err(|reason| anyhow!(empty::explain(&reason)))?;
+    let stacks = stacks(&recording, &selection).map_err(|reason| anyhow!(empty::explain(&reason, &selection)))?;
     let heading = heading(&recording, &answer, &selection, &stacks);
     let picture = draw(format, &recording, &stacks, &heading)?;
     match output {

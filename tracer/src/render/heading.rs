@@ -41,9 +41,9 @@ pub fn heading(recording: &Recording, answer: &Answer, selection: &Selection, st
     ];
     what.extend(filters(&recording.options));
     let mut lines = vec![what.join("; ")];
-    let shown = shown(selection);
+    let shown = [thread_filters(selection), class_filters(selection)].concat();
     if !shown.is_empty() {
-        lines.push(format!("Shown: only {}", shown.join("; ")));
+        lines.push(format!("Shown: only {}", shown.join("; only ")));
     }
     if stacks.idle_left_out_ns > 0 {
         lines.push(format!(
@@ -59,19 +59,27 @@ pub fn heading(recording: &Recording, answer: &Answer, selection: &Selection, st
     Heading { title, lines, incomplete }
 }
 
-fn shown(selection: &Selection) -> Vec<String> {
-    let mut shown = Vec::new();
-    let mut add = |what: &str, values: Vec<String>| {
-        if !values.is_empty() {
-            shown.push(format!("{what} {}", values.join(", ")));
-        }
-    };
-    add("pid", selection.pids.iter().map(u32::to_string).collect());
-    add("tid", selection.tids.iter().map(u32::to_string).collect());
-    add("threads or processes named", selection.comms.clone());
-    add("class", selection.classes.iter().map(|class| class.name().to_owned()).collect());
-    add("group", selection.groups.iter().map(|group| group.title().to_owned()).collect());
-    shown
+/// The filters by process and thread, in words.
+pub(super) fn thread_filters(selection: &Selection) -> Vec<String> {
+    let numbers = |ids: &[u32]| ids.iter().map(u32::to_string).collect();
+    given([
+        ("pid", numbers(&selection.pids)),
+        ("tid", numbers(&selection.tids)),
+        ("threads or processes named", selection.comms.clone()),
+    ])
+}
+
+/// The filters by what was waited for, in words.
+pub(super) fn class_filters(selection: &Selection) -> Vec<String> {
+    given([
+        ("class", selection.classes.iter().map(|class| class.name().to_owned()).collect()),
+        ("group", selection.groups.iter().map(|group| group.title().to_owned()).collect()),
+    ])
+}
+
+fn given<const N: usize>(filters: [(&str, Vec<String>); N]) -> Vec<String> {
+    let given = filters.into_iter().filter(|(_, values)| !values.is_empty());
+    given.map(|(what, values)| format!("{what} {}", values.join(", "))).collect()
 }
 
 impl Heading {
