@@ -100,18 +100,15 @@ pub(super) struct FlamegraphArgs {
 /// If the recording cannot be read, nothing is left to draw, or the picture cannot be written; the
 /// text names the thing, the reason and the remedy.
 pub(super) fn run(args: &FlamegraphArgs) -> anyhow::Result<ExitCode> {
-    let format = args.format.or_else(|| args.output.as_deref().and_then(Format::of)).map_or_else(
-        || match &args.output {
-            Some(path) if path.as_os_str() != "-" => Err(anyhow!(
-                "the name {} does not tell what to write: let it end with {}, or give --format",
-                path.display(),
-                format::ENDINGS
-            )),
-            _ => Ok(Format::Svg),
-        },
-        Ok,
-    )?;
     let to_file = args.output.as_deref().filter(|path| path.as_os_str() != "-");
+    let format = match (args.format, to_file) {
+        (Some(format), _) => format,
+        (None, None) => Format::Svg,
+        (None, Some(path)) => Format::of(path).with_context(|| {
+            let endings = format::ENDINGS;
+            format!("{} does not tell what to write: let it end with {endings}, or give --format", path.display())
+        })?,
+    };
     if to_file.is_none() && io::stdout().is_terminal() && (args.output.is_none() || format == Format::Pprof) {
         bail!("this is not for a terminal: give -o a file, such as -o off.svg, or redirect standard output");
     }

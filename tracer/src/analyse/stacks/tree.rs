@@ -65,12 +65,12 @@ impl<'s> Tree<'s> {
             }
             nodes[at].own_ns += row.waits.total_ns;
         }
-        Self { nodes: in_order(nodes) }
+        Self { nodes: in_order(&nodes) }
     }
 }
 
 /// Depth first, siblings by time and then by frame. Stacks can be deep: no recursion.
-fn in_order(nodes: Vec<Node<'_>>) -> Vec<Node<'_>> {
+fn in_order<'s>(nodes: &[Node<'s>]) -> Vec<Node<'s>> {
     let mut children = vec![Vec::new(); nodes.len()];
     for (index, node) in nodes.iter().enumerate().skip(1) {
         children[node.parent].push(index);

@@ -30,8 +30,10 @@ const GAP: usize = 2;
 /// Columns a class's square takes.
 const SQUARE: usize = 2;
 
-const HOW_TO_READ: &str = "Width is time. Strong colour: what was waited for; pale: kernel functions; paler: the program; \
-                           grey: several groups. Click a class to find it.";
+const HOW_TO_READ: &str = "Width is time. Strong colour: what was waited for; pale: kernel functions; paler: the \
+                           program; grey: several groups. Click a class to find it.";
+const WITH_WAKERS: &str = "Width is time. Below the dark line: the wait and, in strong colour, what for. Above it: the way \
+                           to the wake-up, which is at the line. Click a class to find it.";
 
 /// Added to inferno's style: its search button is hard to see, and frames of one colour that stand
 /// side by side run into one another.
@@ -44,20 +46,20 @@ struct Text {
     bold: bool,
 }
 
-/// A class with its place.
+/// A colour with its meaning: a class, or a group with several.
 struct Entry {
     column: usize,
     text: String,
-    class: Class,
     bold: bool,
+    colour: Color,
+    /// What it is, for who points at it.
+    title: String,
+    /// Regular expression that finds its frames by their explanations.
+    pattern: String,
 }
 
-/// A line of the legend; the group stands on the first of its lines.
-#[derive(Default)]
-struct Row {
-    group: Option<(Group, String)>,
-    entries: Vec<Entry>,
-}
+/// A line of the legend. A group stands on the first of its lines.
+type Row = Vec<Entry>;
 
 /// The lines of the block.
 pub(super) struct Legend {
@@ -70,7 +72,7 @@ impl Legend {
         let note = |line: &str, fill, bold| Text { text: escape(line), fill, bold };
         let mut notes: Vec<_> = heading.lines.iter().map(|line| note(line, "black", false)).collect();
         notes.extend(heading.incomplete.iter().map(|line| note(line, "rgb(176,0,32)", true)));
-        notes.push(note(HOW_TO_READ, "rgb(90,90,90)", false));
+        notes.push(note(if stacks.with_wakers { WITH_WAKERS } else { HOW_TO_READ }, "rgb(90,90,90)", false));
         Self { notes, rows: rows(stacks) }
     }
 
@@ -90,11 +92,7 @@ impl Legend {
         bottom += LINE / 4;
         for row in &self.rows {
             bottom += LINE;
-            if let Some((group, line)) = &row.group {
-                square(out, 0, bottom, palette::group_colour(*group))?;
-                Text { text: line.clone(), fill: "black", bold: true }.write(out, SQUARE, bottom)?;
-            }
-            for entry in &row.entries {
+            for entry in row {
                 entry.write(out, bottom)?;
             }
         }
@@ -122,22 +120,44 @@ impl Text {
 }
 
 impl Entry {
+    fn class(column: usize, class: Class, text: String, bold: bool) -> Self {
+        let title = format!("{}: {}", class.name(), waits_for(class));
+        Self { column, text, bold, colour: palette::class_colour(class), title, pattern: pattern(class) }
+    }
+
+    fn group(group: Group, text: String) -> Self {
+        let classes: Vec<_> = Class::ALL.iter().filter(|class| class.group() == group).collect();
+        let names: Vec<_> = classes.iter().map(|class| class.name()).collect();
+        let patterns: Vec<_> = classes.iter().map(|&&class| pattern(class)).collect();
+        Self {
+            column: 0,
+            text,
+            bold: true,
+            colour: palette::group_colour(group),
+            title: format!("{}: {}", group.title(), names.join(", ")),
+            pattern: patterns.join("|"),
+        }
+    }
+
     fn write(&self, out: &mut Writer<Vec<u8>>, bottom: usize) -> io::Result<()> {
-        let waits_for = waits_for(self.class);
-        // In a regular expression a dot is any character. These texts are ours and have no quotes.
-        let pattern = waits_for.replace(['[', ']'], ".");
-        let search = format!("reset_search(); search('{pattern}')");
+        let search = format!("reset_search(); search('{}')", self.pattern);
         out.create_element("g").with_attributes([("cursor", "pointer"), ("onclick", &search)]).write_inner_content(
             |out| {
-                let title = format!("{}: {waits_for}", self.class.name());
-                out.create_element("title").write_text_content(BytesText::new(&title))?;
-                square(out, self.column, bottom, palette::class_colour(self.class))?;
+                out.create_element("title").write_text_content(BytesText::new(&self.title))?;
+                square(out, self.column, bottom, self.colour)?;
                 let text = Text { text: self.text.clone(), fill: "black", bold: self.bold };
                 text.write(out, self.column + SQUARE, bottom)
             },
         )?;
         Ok(())
     }
+}
+
+/// A regular expression that finds what waits for this class. It has only letters, digits, spaces
+/// and dots, which stand for any character, so it can stand in a script as it is.
+fn pattern(class: Class) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || c == ' ' { c } else { '.' };
+    waits_for(class).chars().map(keep).collect()
 }
 
 /// Groups and the classes in them, most time first. A group of one class is one entry.
@@ -159,10 +179,10 @@ fn rows(stacks: &Stacks<'_>) -> Vec<Row> {
         if let [(class, ns)] = *members {
             let names = if group.title() == class.name() { "" } else { &format!("{}: ", group.title()) };
             let text = format!("{names}{} {}", class.name(), numbers(*ns));
-            rows.push(Row { group: None, entries: vec![Entry { column: 0, text, class: *class, bold: true }] });
+            rows.push(vec![Entry::class(0, *class, text, true)]);
             continue;
         }
-        let mut row = Row { group: Some((group, format!("{} {}", group.title(), numbers(ns)))), entries: Vec::new() };
+        let mut row = vec![Entry::group(group, format!("{} {}", group.title(), numbers(ns)))];
         let mut column = SQUARE + GROUP_COLUMNS + GAP;
         for &&(class, ns) in &members {
             let text = format!("{} {}", class.name(), numbers(ns));
@@ -171,7 +191,7 @@ fn rows(stacks: &Stacks<'_>) -> Vec<Row> {
                 rows.push(std::mem::take(&mut row));
                 column = SQUARE + GROUP_COLUMNS + GAP;
             }
-            row.entries.push(Entry { column, text, class, bold: false });
+            row.push(Entry::class(column, class, text, false));
             column += columns + GAP;
         }
         rows.push(row);
@@ -195,4 +215,24 @@ fn square(out: &mut Writer<Vec<u8>>, column: usize, bottom: usize, colour: Color
         .with_attributes([("x", x.as_str()), ("y", &y), ("width", &size), ("height", &size), ("fill", &fill)])
         .write_empty()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(pattern: &str, text: &str) -> bool {
+        let (pattern, text): (Vec<_>, Vec<_>) = (pattern.chars().collect(), text.chars().collect());
+        text.windows(pattern.len()).any(|part| part.iter().zip(&pattern).all(|(c, p)| c == p || *p == '.'))
+    }
+
+    #[test]
+    fn a_pattern_finds_its_class_alone() {
+        for &class in Class::ALL {
+            let pattern = pattern(class);
+            assert!(pattern.chars().all(|c| c.is_ascii_alphanumeric() || " .".contains(c)), "{pattern}");
+            let found: Vec<_> = Class::ALL.iter().filter(|&&other| finds(&pattern, &waits_for(other))).collect();
+            assert_eq!(found, [&class], "{pattern}");
+        }
+    }
 }

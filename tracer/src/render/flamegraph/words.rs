@@ -47,10 +47,10 @@ pub(super) fn explanation(node: &Node<'_>, stacks: &Stacks<'_>) -> String {
     if let Some(frame) = node.frame.filter(|frame| !frame.module.is_empty()) {
         words.push(format!("in {}", without_parentheses(&escape(frame.module))));
     }
-    if let (Some(frame), Some(class)) = (node.frame, node.class) {
-        if frame.kind == FrameKind::Class || (frame.kind == FrameKind::Note && node.own_ns > 0) {
-            words.push(waits_for(class));
-        }
+    if let (Some(frame), Some(class)) = (node.frame, node.class)
+        && (frame.kind == FrameKind::Class || (frame.kind == FrameKind::Note && node.own_ns > 0))
+    {
+        words.push(waits_for(class));
     }
     format!("{} ({})", name(node), words.join(", "))
 }
