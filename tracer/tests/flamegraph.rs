@@ -57,14 +57,14 @@ fn pprof(recording: &Recording, selection: &Selection) -> Profile {
 }
 
 /// A user stack, innermost frame first as in recordings.
-fn user_stack(recording: &mut Recording, functions: &str, cut: &str) -> Option<u32> {
+fn user_stack(recording: &mut Recording, functions: &str, cut: &str) -> u32 {
     let frames = functions.split('<').map(|name| UserFrame {
         function: name.trim().into(),
         module: "/usr/bin/app (deleted)".into(),
         offset: 0x1234,
     });
     recording.user_stacks.push(UserStack { frames: frames.collect(), cut: cut.into() });
-    Some(recording.user_stacks.len() as u32 - 1)
+    recording.user_stacks.len() as u32 - 1
 }
 
 /// A frame of a picture: name, explanation, width in ns, colour.
@@ -214,7 +214,7 @@ fn user_stacks_stand_outside_the_kernels() {
     let whole = user_stack(&mut scene.recording, "__munmap < free < [u8; 8]::drop < main", "");
     let cut = user_stack(&mut scene.recording, "pread <  < ", "no frame pointer");
     let app = scene.process(7, "app");
-    for (user_stack, ms) in [(whole, 30), (cut, 20), (None, 10)] {
+    for (user_stack, ms) in [(Some(whole), 30), (Some(cut), 20), (None, 10)] {
         scene.waits(app, on::MUNMAP, UNINTERRUPTIBLE | MMAP_LOCK | LOCK_WRITE, &[(ms * MS, 1)]);
         scene.recording.waits.last_mut().unwrap().user_stack = user_stack;
     }
@@ -238,8 +238,10 @@ fn wakers_meet_the_waits_they_end() {
     let sleeper = scene.process(8, "sleeper");
     scene.waits(app, on::FUTEX, 0, &[(100 * MS, 4)]);
     scene.waits(sleeper, on::EPOLL, 0, &[(S, 4)]);
-    // Its stack is the waker's.
+    // Their stacks are the wakers'.
     scene.waits(app, "wake_up_q < futex_wake < do_futex < __x64_sys_futex", 0, &[(1, 1)]);
+    let timer = "hrtimer_wakeup < sysvec_apic_timer_interrupt < asm_sysvec_apic_timer_interrupt < vfs_read";
+    scene.waits(app, timer, 0, &[(1, 1)]);
     let wake = |process, stack, waker_pid, waker_comm: &str, interrupt, ms| WakeSeries {
         process,
         stack,
@@ -247,7 +249,7 @@ fn wakers_meet_the_waits_they_end() {
         waker_pid,
         waker_comm: waker_comm.into(),
         interrupt,
-        waker_stack: Some(2),
+        waker_stack: Some(2 + u32::from(interrupt)),
         count: 1,
         total_ns: ms * MS,
     };
@@ -260,7 +262,7 @@ fn wakers_meet_the_waits_they_end() {
     scene.recording.wakes[2].waker_stack = None;
     let selection = Selection { wakers: true, ..Selection::default() };
     insta::assert_snapshot!(fold(&scene.recording, &selection), @r"
-    app (7);__x64_sys_futex_[k];do_futex_[k];futex_wait_[k];__futex_wait_[k];futex_wait_queue_[k];waits: futex;--;wake_up_q_[k];futex_wake_[k];do_futex_[k];__x64_sys_futex_[k];woken by an interrupt 60000000
+    app (7);__x64_sys_futex_[k];do_futex_[k];futex_wait_[k];__futex_wait_[k];futex_wait_queue_[k];waits: futex;--;hrtimer_wakeup_[k];sysvec_apic_timer_interrupt_[k];asm_sysvec_apic_timer_interrupt_[k];woken by an interrupt 60000000
     app (7);__x64_sys_futex_[k];do_futex_[k];futex_wait_[k];__futex_wait_[k];futex_wait_queue_[k];waits: futex;--;wake_up_q_[k];futex_wake_[k];do_futex_[k];__x64_sys_futex_[k];woken by producer (9) 90000000
     app (7);waits: no-stack;--;[waker's stack not taken];woken by an idle CPU 50000000
     ");
@@ -295,7 +297,7 @@ fn p99_is_of_what_was_asked_or_says_of_what() {
     let other = scene.thread(7, 8, "app-2");
     scene.waits(app, on::MUNMAP, 0, &[(4 * MS, 98), (90 * MS, 2)]);
     scene.waits(other, on::MUNMAP, 0, &[(MS, 300)]);
-    scene.recording.waits[1].user_stack = user;
+    scene.recording.waits[1].user_stack = Some(user);
     let p99 = |recording: &Recording, selection: &Selection| {
         let stacks = stacks(recording, selection).unwrap();
         let all: Vec<_> = stacks.rows.iter().map(|row| stacks.p99(&row.waits).unwrap()).collect();
@@ -375,7 +377,7 @@ fn names_stay_names() {
     scene.waits(process, "x < vfs_read", 0, &[(MS, 3)]);
     scene.recording.stacks[0].frames[0] = evil.into();
     scene.waits(hash, on::MUNMAP, 0, &[(MS, 3)]);
-    scene.recording.waits[0].user_stack = user;
+    scene.recording.waits[0].user_stack = Some(user);
     let selection = Selection { threads: true, ..Selection::default() };
 
     let folded = fold(&scene.recording, &selection);

@@ -27,25 +27,27 @@ use crate::{
 };
 use format::Format;
 
-/// Draw where threads were blocked, by stack, coloured by what they waited for
-///
-/// Needs no root and works on any machine. From the outside in a stack is: the process, its
-/// functions, the kernel's functions, and what was waited for. Waits too short for a stack are
-/// drawn beside them, so the whole adds up to the time that the selected threads were blocked.
-///
-/// Waits of idle threads (poll, sleep, pipe, child, kernel threads without work, ...) would drown all
-/// others: they are left out and named, unless --idle, --class or --group asks for them.
+/// Options of `nfslat flamegraph`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
+Needs no root and works on any machine. From the outside in a stack is: the process, its functions
+(where the recording has them), the kernel's functions, and what was waited for. Waits too short for
+a stack stand beside the others: all adds up to the time the selected threads were blocked.
+
+Waits of idle threads (poll, sleep, pipe, child, kernel threads without work, ...) would drown all
+others. They are left out, and the picture says how much that was, unless --idle, --class or --group
+asks for them.
+
 Examples:
-  sudo nfslat trace --duration 60 -o run.nfslat             record
-  nfslat flamegraph run.nfslat -o off.svg                   draw; open it in a browser, click to zoom, Ctrl-F to search
-  nfslat flamegraph run.nfslat -o off.svg -p 4711 --threads one process, with a level for its threads
-  nfslat flamegraph run.nfslat -o nfs.svg --group storage   what waited for storage
+  sudo nfslat trace --duration 60 -o run.nfslat            record
+  nfslat flamegraph run.nfslat -o off.svg                  draw; open it in a browser
+  nfslat flamegraph run.nfslat -o off.svg -p 47 --threads  one process, with a level for threads
+  nfslat flamegraph run.nfslat -o nfs.svg --group storage  what waited for storage
   nfslat flamegraph run.nfslat -o mm.svg --class mmap-lock,vma-lock
-  nfslat flamegraph run.nfslat -o off.speedscope.json       for https://www.speedscope.app
-  nfslat flamegraph run.nfslat -o off.pb.gz                 for go tool pprof
-  nfslat flamegraph run.nfslat --format folded -o - | sort -t' ' -k2 | head
+  nfslat flamegraph run.nfslat -o who.svg --wakers         who ended the long waits
+  nfslat flamegraph run.nfslat -o off.speedscope.json      for https://www.speedscope.app
+  nfslat flamegraph run.nfslat -o off.pb.gz                for go tool pprof
+  nfslat flamegraph run.nfslat --format folded -o -        one line per stack, for other tools
 
 Exit codes: 0 drawn; 2 nothing to draw, or could not; 3 drawn, but the data is incomplete.")]
 pub(super) struct FlamegraphArgs {

@@ -105,12 +105,23 @@ pub(super) fn push_kernel<'r>(frames: &mut Vec<Frame<'r>>, stack: &'r Stack) {
     frames.extend(stack.frames.iter().take(MAX_FRAMES).rev().map(|name| kernel(FrameKind::Kernel, name)));
 }
 
-/// Adds the stack of who ended a wait, the other way round: the wake-up meets the wait.
-pub(super) fn push_waker<'r>(frames: &mut Vec<Frame<'r>>, stack: &'r Stack) {
-    frames.extend(stack.frames.iter().take(MAX_FRAMES).map(|name| kernel(FrameKind::WakerKernel, name)));
-    if stack.truncated || stack.frames.len() > MAX_FRAMES {
+/// Adds the stack of who ended a wait, the other way round: the wake-up meets the wait. If it came in
+/// an interrupt, what was interrupted has nothing to do with it and is left out.
+pub(super) fn push_waker<'r>(frames: &mut Vec<Frame<'r>>, stack: &'r Stack, interrupt: bool) {
+    let entry = stack.frames.iter().position(|name| interrupt && is_interrupt_entry(name));
+    let whole = entry.map_or(stack.frames.len(), |entry| entry + 1);
+    frames.extend(stack.frames[..whole.min(MAX_FRAMES)].iter().map(|name| kernel(FrameKind::WakerKernel, name)));
+    if (stack.truncated && entry.is_none()) || whole > MAX_FRAMES {
         frames.push(too_deep());
     }
+}
+
+/// True for the function in which an interrupt enters the kernel: `asm_common_interrupt` and
+/// `asm_sysvec_...` on x86 from 5.8 on (arch/x86/include/asm/idtentry.h), `el1h_64_irq` and its like
+/// on arm64 (arch/arm64/kernel/entry.S; before 5.14 `el1_irq`).
+fn is_interrupt_entry(name: &str) -> bool {
+    name.starts_with("asm_sysvec_")
+        || matches!(name, "asm_common_interrupt" | "el1h_64_irq" | "el0t_64_irq" | "el1_irq" | "el0_irq")
 }
 
 fn too_deep<'r>() -> Frame<'r> {

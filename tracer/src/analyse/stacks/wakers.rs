@@ -28,7 +28,7 @@ pub(super) fn gather<'r>(recording: &'r Recording, histograms: &mut Histograms) 
             frames.push(Frame::class(verdict));
             frames.push(Frame::new(FrameKind::Boundary, "--"));
             match wake.waker_stack {
-                Some(stack) => push_waker(&mut frames, &recording.stacks[stack as usize]),
+                Some(stack) => push_waker(&mut frames, &recording.stacks[stack as usize], wake.interrupt),
                 None => frames.push(Frame::new(FrameKind::Note, "[waker's stack not taken]")),
             }
             frames.push(waker(wake));
