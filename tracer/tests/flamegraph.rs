@@ -67,10 +67,11 @@ fn user_stack(recording: &mut Recording, functions: &str, cut: &str) -> u32 {
     recording.user_stacks.len() as u32 - 1
 }
 
-/// A frame of a picture: name, explanation, width in ns, colour.
+/// A frame of a picture: name, explanation, place and width in ns, colour.
 struct Drawn {
     text: String,
     title: String,
+    at_ns: u64,
     ns: u64,
     fill: String,
 }
@@ -91,6 +92,7 @@ fn drawn(svg: &str) -> Vec<Drawn> {
             Drawn {
                 text: of("text").text().unwrap_or_default().into(),
                 title: of("title").text().unwrap().into(),
+                at_ns: rect.attribute(("http://github.com/jonhoo/inferno", "x")).unwrap().parse().unwrap(),
                 ns: rect.attribute(("http://github.com/jonhoo/inferno", "w")).unwrap().parse().unwrap(),
                 fill: rect.attribute("fill").unwrap().into(),
             }
@@ -345,6 +347,16 @@ fn the_picture_names_explains_and_colours_every_frame() {
         assert!(entry.contains(fill.as_str()), "{entry}");
     }
     assert!(svg.contains("vm-a, Linux 6.12.107-cloud-amd64; 5.00 s from 2026-11-22"));
+}
+
+#[test]
+fn most_time_stands_on_the_left() {
+    let frames = drawn(&svg(&common::nfs_is_slow(), &idle_too()));
+    let places = ["kworker/0:1 (33)", "nginx (99)", "fio (812)"].map(|name| titled(&frames, name).at_ns);
+    assert_eq!(places, [0, 9990 * MS, 19_890 * MS]);
+    // Within fio: pages, calls, what is not recognised, short waits.
+    let leaves = ["nfs-page (", "nfs-rpc (", "unknown (", "[short waits] ("].map(|name| titled(&frames, name).at_ns);
+    assert_eq!(leaves, [19_890 * MS, 24_079 * MS, 24_729 * MS, 24_735 * MS]);
 }
 
 #[test]
