@@ -76,10 +76,14 @@ struct Drawn {
     fill: String,
 }
 
+fn parse(svg: &str) -> roxmltree::Document<'_> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    roxmltree::Document::parse_with_options(svg, options).unwrap()
+}
+
 /// The frames of a picture; fails if it is not XML.
 fn drawn(svg: &str) -> Vec<Drawn> {
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
-    let document = roxmltree::Document::parse_with_options(svg, options).unwrap();
+    let document = parse(svg);
     let frames = document.descendants().find(|node| node.attribute("id") == Some("frames")).unwrap();
     let child = |node: roxmltree::Node<'_, '_>, name: &str| {
         node.children().find(|child| child.has_tag_name(("http://www.w3.org/2000/svg", name))).unwrap().range()
@@ -347,6 +351,39 @@ fn the_picture_names_explains_and_colours_every_frame() {
         assert!(entry.contains(fill.as_str()), "{entry}");
     }
     assert!(svg.contains("vm-a, Linux 6.12.107-cloud-amd64; 5.00 s from 2026-11-22"));
+}
+
+#[test]
+fn the_legend_stands_clear_of_title_and_frames() {
+    // All classes, so that the legend has several lines for some groups.
+    let mut scene = Scene::new(100);
+    let app = scene.process(7, "app");
+    for (_, stack) in include_str!("stacks/linux-6.12.txt").lines().filter_map(|line| line.split_once(": ")) {
+        scene.waits(app, &stack.replace(" < ", "<"), 0, &[(10 * MS, 1)]);
+    }
+    let svg = svg(&scene.recording, &idle_too());
+    let document = parse(&svg);
+    let number = |node: roxmltree::Node<'_, '_>, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
+    let by_id = |id: &str| document.descendants().find(|node| node.attribute("id") == Some(id)).unwrap();
+    let frames = by_id("frames");
+    let rects = frames.descendants().filter(|node| node.tag_name().name() == "rect");
+    let (top, bottom) = rects
+        .map(|rect| (number(rect, "y"), number(rect, "y") + number(rect, "height")))
+        .fold((f64::MAX, f64::MIN), |(top, bottom), (y1, y2)| (top.min(y1), bottom.max(y2)));
+    let (top, bottom) = (top + number(frames, "y"), bottom + number(frames, "y"));
+    let legend: Vec<_> = document
+        .descendants()
+        .filter(|node| node.has_attribute("onclick"))
+        .flat_map(|entry| entry.children().filter(|child| child.tag_name().name() == "text"))
+        .map(|text| (number(text, "x") + text.text().unwrap().chars().count() as f64 * 7.32, number(text, "y")))
+        .collect();
+    assert!(legend.len() > 30, "{}", legend.len());
+    assert!(legend.iter().all(|&(right, _)| right <= 1200.0), "{legend:?}");
+    let (first, last) = legend.iter().fold((f64::MAX, f64::MIN), |(low, high), &(_, y)| (low.min(y), high.max(y)));
+    assert!(first > number(by_id("title"), "y") + 18.0 && last < top - 4.0, "{first} {last} {top}");
+    let root = document.root_element();
+    assert!(bottom < number(by_id("details"), "y") && number(by_id("details"), "y") < number(root, "height"));
+    assert!(root.attribute("viewBox").unwrap().ends_with(root.attribute("height").unwrap()));
 }
 
 #[test]
