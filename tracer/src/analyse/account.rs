@@ -55,13 +55,17 @@ impl Waits {
 }
 
 /// Verdicts, one per distinct stack and flags.
-struct Verdicts<'r> {
+pub(super) struct Verdicts<'r> {
     recording: &'r Recording,
     known: HashMap<(Option<u32>, u32), Verdict>,
 }
 
-impl Verdicts<'_> {
-    fn of(&mut self, stack: Option<u32>, flags: u32) -> &Verdict {
+impl<'r> Verdicts<'r> {
+    pub(super) fn new(recording: &'r Recording) -> Self {
+        Self { recording, known: HashMap::new() }
+    }
+
+    pub(super) fn of(&mut self, stack: Option<u32>, flags: u32) -> &Verdict {
         // Only these flags can change the verdict.
         let flags = flags
             & (wait_flags::KERNEL_THREAD
@@ -78,7 +82,7 @@ impl Verdicts<'_> {
 
 /// Accounts for the time of all threads of a (validated) recording.
 pub(super) fn account(recording: &Recording) -> Account {
-    let mut verdicts = Verdicts { recording, known: HashMap::new() };
+    let mut verdicts = Verdicts::new(recording);
     let mut thread_classes = vec![BTreeMap::<Class, u64>::new(); recording.threads.len()];
     let mut waits = BTreeMap::<(u32, Class), Waits>::new();
 
@@ -135,7 +139,7 @@ pub(super) fn account(recording: &Recording) -> Account {
 }
 
 /// Count and sum of every wait series over all slices.
-fn wait_sums(recording: &Recording) -> Vec<(u64, u64)> {
+pub(super) fn wait_sums(recording: &Recording) -> Vec<(u64, u64)> {
     let mut sums = vec![(0_u64, 0_u64); recording.waits.len()];
     for part in recording.slices.iter().flat_map(|slice| &slice.waits) {
         let (count, total_ns) = &mut sums[part.wait as usize];

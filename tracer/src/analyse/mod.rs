@@ -8,6 +8,7 @@ pub mod findings;
 mod latency;
 mod locks;
 mod rpc;
+pub mod stacks;
 pub mod units;
 
 pub use answer::Answer;

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod duration;
+mod flamegraph;
 mod output;
 mod print;
 mod report;
@@ -34,6 +35,7 @@ Examples:
   sudo nfslat trace -p 4711 -o run.nfslat      one process, until Ctrl-C or a minute; keep the recording
   sudo nfslat trace -- tar xf big.tar          while a command runs
   nfslat report run.nfslat                     the same answer again, anywhere, without root
+  nfslat flamegraph run.nfslat -o off.svg      its blocked time as a picture, by stack and wait class
   sudo nfslat doctor                           what can be measured on this kernel, and what not
 
 Exit codes: 0 done; 2 could not run; 3 ran, but the data is incomplete (the answer says what is missing).";
@@ -44,6 +46,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Print the answer of a recording again
     Report(report::ReportArgs),
+    /// Draw the blocked time of a recording by stack: flame graph, speedscope, pprof, folded
+    Flamegraph(flamegraph::FlamegraphArgs),
     /// Say what can be measured on this kernel, what not, why, and the remedy
     Doctor(doctor::DoctorArgs),
 }
@@ -62,6 +66,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

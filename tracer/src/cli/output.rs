@@ -1,18 +1,17 @@
-//! The recording's file: its place is checked before measuring, and it appears only when whole.
+//! Files that are written: their place is checked before the work, and they appear only when whole.
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write as _},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::NamedTempFile;
 
-use crate::model::Recording;
-
-/// Where a recording will be written.
+/// Where something will be written.
 pub(super) struct Output {
+    what: &'static str,
     path: PathBuf,
     place: Place,
 }
@@ -25,16 +24,16 @@ enum Place {
 }
 
 impl Output {
-    /// Makes sure that the recording can be written there. Leaves nothing behind, so that a tracer
-    /// that is killed does not either.
+    /// Makes sure that `what` can be written there. Leaves nothing behind, so that a tracer that is
+    /// killed does not either.
     ///
     /// # Errors
     /// If nothing can be written there.
-    pub(super) fn reserve(path: &Path) -> Result<Self> {
-        let advice = || format!("cannot write the recording to {}: give -o a path that can be written", path.display());
+    pub(super) fn reserve(what: &'static str, path: &Path) -> Result<Self> {
+        let advice = || format!("cannot write {what} to {}: give -o a path that can be written", path.display());
         let place = match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                bail!("cannot write the recording to {}: it is a folder; give -o a file", path.display())
+                bail!("cannot write {what} to {}: it is a folder; give -o a file", path.display())
             }
             Ok(metadata) if !metadata.is_file() => {
                 Place::Special(File::options().write(true).open(path).with_context(advice)?)
@@ -44,20 +43,20 @@ impl Output {
                 Place::File
             }
         };
-        Ok(Self { path: path.to_path_buf(), place })
+        Ok(Self { what, path: path.to_path_buf(), place })
     }
 
-    /// Writes the recording. An old file of this name is replaced only if all went well.
+    /// Writes it. An old file of this name is replaced only if all went well.
     ///
     /// # Errors
     /// If it cannot be written, as when the disk is full.
-    pub(super) fn write(self, recording: &Recording) -> Result<()> {
-        let context = || format!("the recording was not written to {}", self.path.display());
+    pub(super) fn write(self, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+        let context = || format!("{} was not written to {}", self.what, self.path.display());
         match self.place {
-            Place::Special(file) => write_to(&file, recording).with_context(context),
+            Place::Special(file) => write_to(&file, content).with_context(context),
             Place::File => {
                 let file = temporary_beside(&self.path).with_context(context)?;
-                write_to(file.as_file(), recording).with_context(context)?;
+                write_to(file.as_file(), content).with_context(context)?;
                 file.as_file().sync_all().with_context(context)?;
                 file.persist(&self.path).with_context(context)?;
                 Ok(())
@@ -75,9 +74,9 @@ fn temporary_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     NamedTempFile::with_prefix_in(".nfslat-", folder)
 }
 
-fn write_to(file: &File, recording: &Recording) -> Result<()> {
+fn write_to(file: &File, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let mut writer = BufWriter::new(file);
-    recording.write_to(&mut writer)?;
+    content(&mut writer)?;
     writer.flush()?;
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// See [`run`].
-fn read(file: &Path) -> anyhow::Result<Recording> {
+pub(super) fn read(file: &Path) -> anyhow::Result<Recording> {
     if file.as_os_str() == "-" {
         return from("standard input", io::stdin().lock());
     }

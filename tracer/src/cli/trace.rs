@@ -87,14 +87,14 @@ pub(super) struct TraceArgs {
 /// Runs the command.
 pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let settings = args.settings()?;
-    let output = args.output.as_deref().map(Output::reserve).transpose()?;
+    let output = args.output.as_deref().map(|path| Output::reserve("the recording", path)).transpose()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
     let recording = runtime.block_on(measure(args, &settings))?;
     // The answer first: a full disk must not take it along.
     let code = print::answer(&analyse::answer(&recording), args.json, args.width.map(usize::from))?;
     if let Some(output) = output {
-        output.write(&recording)?;
+        output.write(|file| Ok(recording.write_to(file)?))?;
     }
     Ok(code)
 }

@@ -22,6 +22,7 @@ fn is_visible(c: char) -> bool {
             | '\u{2028}'..='\u{202e}'     // line and paragraph separators, bidi embeddings and overrides
             | '\u{2060}'..='\u{206f}'     // invisible operators, bidi isolates
             | '\u{fff9}'..='\u{fffb}'     // annotations
+            | '\u{fffe}' | '\u{ffff}'     // no characters, and not allowed in XML
             | '\u{e0000}'..='\u{e007f}') // tags
 }
 
@@ -33,6 +34,7 @@ mod tests {
     fn what_a_terminal_obeys_is_escaped() {
         assert_eq!(escape("a\x1b[31mb\r\n\t\u{9b}2J"), "a\\u{1b}[31mb\\r\\n\\t\\u{9b}2J");
         assert_eq!(escape("x\u{202e}gpj.exe\u{2066}"), "x\\u{202e}gpj.exe\\u{2066}");
+        assert_eq!(escape("\u{fffe}\u{ffff}\u{fffd}"), "\\u{fffe}\\u{ffff}\u{fffd}");
         assert_eq!(escape("/mnt/größe 日本"), "/mnt/größe 日本");
     }
 }

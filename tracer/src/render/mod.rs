@@ -2,8 +2,14 @@
 //! the screen is comes as a [`Style`].
 
 pub mod doctor;
+pub mod empty;
 mod escape;
+pub mod flamegraph;
+pub mod folded;
+pub mod heading;
 pub mod json;
+pub mod pprof;
+pub mod speedscope;
 pub mod text;
 
 /// How text is to look.

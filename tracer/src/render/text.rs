@@ -1,6 +1,6 @@
 //! The answer as text, on one screen: first what was found, then the numbers it rests on.
 
-mod clock;
+pub(super) mod clock;
 mod footer;
 mod nfs;
 mod paragraph;
@@ -13,6 +13,7 @@ use crate::analyse::{
     findings::{Finding, Layer},
     units::{counted, duration},
 };
+use crate::model::Options;
 use paragraph::paragraph;
 
 /// The answer as text.
@@ -47,12 +48,12 @@ fn header(answer: &Answer, style: Style) -> String {
     if window.stopped_early {
         words.push("stopped early".into());
     }
-    words.extend(filters(answer));
+    words.extend(filters(&answer.options));
     paragraph(&words.join("; "), "nfslat: ", "        ", style)
 }
 
-fn filters(answer: &Answer) -> Vec<String> {
-    let options = &answer.options;
+/// What the recording was limited to.
+pub(super) fn filters(options: &Options) -> Vec<String> {
     let mut filters = Vec::new();
     let mut add = |what: &str, value: Option<String>| {
         filters.extend(value.map(|value| format!("only {what} {value}")));

@@ -1,7 +1,7 @@
 //! Calendar time without a clock or a time zone.
 
 /// Unix time as `2026-11-22 06:04:01 UTC`.
-pub(super) fn utc(unix_ns: u64) -> String {
+pub(in crate::render) fn utc(unix_ns: u64) -> String {
     let seconds = unix_ns / 1_000_000_000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
