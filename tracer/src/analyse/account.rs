@@ -10,6 +10,7 @@ use nfslat_common::sched::wait_flags;
 use super::{
     answer::{ClassRow, Evidence, GroupTimes, ProcessRow, ThreadRow, WaitDetail, WaitRow},
     classify::{Class, Group, Verdict, classify},
+    identity::identify,
 };
 use crate::model::{Histogram, Recording, Thread};
 
@@ -203,6 +204,7 @@ fn process_rows(recording: &Recording, waits: &BTreeMap<(u32, Class), Waits>) ->
             exe: process.exe.clone(),
             cgroup: process.cgroup.clone(),
             kernel: process.kernel,
+            identity: process.identity.as_ref().map(|identity| identify(&process.comm, process.pid, identity)),
             threads: 0,
             window_ns: 0,
             on_cpu_ns: 0,

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{
     classify::{Class, Group, LockMode},
     findings::Finding,
+    identity::IdentityRow,
 };
 use crate::model::{Cost, Histogram, Host, Loss, Mount, Options, Pressure, ProbeStatus};
 
@@ -132,6 +133,8 @@ pub struct ProcessRow {
     pub cgroup: String,
     /// True for a kernel thread.
     pub kernel: bool,
+    /// Who it really is; `null` for kernel threads and all but the most stalled.
+    pub identity: Option<IdentityRow>,
     /// Number of its threads that were seen.
     pub threads: u64,
     /// Sum over its threads of the time each was traced.

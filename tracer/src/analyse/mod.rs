@@ -5,6 +5,7 @@ pub mod answer;
 pub mod classify;
 mod completeness;
 pub mod findings;
+pub mod identity;
 mod latency;
 mod rpc;
 pub mod units;

@@ -3,6 +3,7 @@
 
 mod collect;
 pub mod doctor;
+mod identity;
 mod kernel;
 mod load;
 mod preflight;

@@ -4,6 +4,7 @@
 mod file;
 mod hist;
 mod host;
+mod identity;
 mod recording;
 mod rpc;
 mod sched;
@@ -12,6 +13,7 @@ mod validate;
 pub use file::{FORMAT_VERSION, ReadError};
 pub use hist::Histogram;
 pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};
+pub use identity::{Container, Executable, Identity, Made, Marker};
 pub use recording::{Options, Recording, Slice, Window};
 pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
 pub use sched::{

@@ -2,6 +2,7 @@
 
 mod clock;
 mod footer;
+mod identity;
 mod nfs;
 mod paragraph;
 mod table;
@@ -23,6 +24,7 @@ pub fn render(answer: &Answer, style: Style) -> String {
         found(answer, style),
         threads::groups(answer, style),
         threads::processes(answer, style),
+        identity::lines(answer, style),
         nfs::tables(answer, style),
         footer::lines(answer, style),
     ];

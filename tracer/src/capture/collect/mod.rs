@@ -5,6 +5,7 @@
 
 mod calls;
 mod threads;
+mod who;
 
 use std::fs::File;
 
@@ -19,11 +20,13 @@ use super::{
 use crate::model::{Cost, Loss, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
 use threads::Threads;
+use who::Who;
 
 /// A run in progress: collects slices until it is finished.
 pub struct Run {
     calls: Calls,
     threads: Threads,
+    who: Who,
     slices: Vec<Slice>,
     slice_start_ns: u64,
     start_unix_ns: u64,
@@ -49,6 +52,7 @@ impl Run {
         Self {
             calls: Calls::default(),
             threads: Threads::default(),
+            who: Who::new(&session.roots.proc),
             slices: Vec::new(),
             slice_start_ns: 0,
             start_unix_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_start_ns),
@@ -71,6 +75,7 @@ impl Run {
         };
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
+        self.who.add(&self.threads, &slice);
         self.slices.push(slice);
         self.slice_start_ns = until_ns;
         Ok(Progress { calls: self.calls.done(), threads: self.threads.count() })
@@ -94,7 +99,8 @@ impl Run {
         let mut probes = session.probes.clone();
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
-        let threads = self.threads.finish(session, window)?;
+        let mut threads = self.threads.finish(session, window)?;
+        self.who.finish(&mut threads.processes);
         Ok(Recording {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::read(&session.roots.proc),
