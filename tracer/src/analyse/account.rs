@@ -159,6 +159,7 @@ fn note_flags(detail: &mut WaitDetail, flags: u32, count: u64, total_ns: u64) {
     };
     add(&mut detail.iowait_ns, wait_flags::IOWAIT, total_ns);
     add(&mut detail.memstall_ns, wait_flags::MEMSTALL, total_ns);
+    add(&mut detail.pressure_ns, wait_flags::IOWAIT | wait_flags::MEMSTALL, total_ns);
     add(&mut detail.uninterruptible_ns, wait_flags::UNINTERRUPTIBLE, total_ns);
     add(&mut detail.open_at_start, wait_flags::OPEN_AT_START, count);
     add(&mut detail.open_at_end, wait_flags::OPEN_AT_END, count);

@@ -89,6 +89,7 @@ const NO_PRELOAD: &str =
 const PRELOAD_UNSEEN: &str = "a library preloaded (LD_PRELOAD) or loaded later would not show: the process's \
                               environment and mappings are not read, because that waits for its mmap_lock";
 const GO_ALLOCATOR: &str = "Go's memory is from the Go runtime, whatever allocator the C library has";
+const CUT: &str = "a section was searched only in part, because it is large: what stands in the rest was not seen";
 
 /// What is known of who a process is.
 #[must_use]
@@ -103,6 +104,9 @@ pub fn identify(comm: &str, pid: u32, identity: &Identity) -> IdentityRow {
     if is_go {
         allocators.insert(0, name(Made::Go));
         notes.push(GO_ALLOCATOR);
+    }
+    if executable.is_some_and(|executable| !executable.cut.is_empty()) {
+        notes.push(CUT);
     }
     match is_static {
         Some(true) => notes.push(NO_PRELOAD),

@@ -6,6 +6,7 @@ pub mod doctor;
 mod identity;
 mod kernel;
 mod load;
+mod pauses;
 mod preflight;
 mod proc;
 mod session;

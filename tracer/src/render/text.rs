@@ -5,6 +5,7 @@ mod footer;
 mod identity;
 mod nfs;
 mod paragraph;
+mod pressure;
 mod table;
 mod threads;
 
@@ -23,6 +24,7 @@ pub fn render(answer: &Answer, style: Style) -> String {
         header(answer, style),
         found(answer, style),
         threads::groups(answer, style),
+        pressure::block(answer, style),
         threads::processes(answer, style),
         identity::lines(answer, style),
         nfs::tables(answer, style),

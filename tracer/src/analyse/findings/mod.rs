@@ -4,6 +4,7 @@
 //! be told apart with what was measured, it says so.
 
 mod incomplete;
+mod machine;
 mod measured;
 mod nfs;
 mod nobody;
@@ -11,6 +12,7 @@ mod outstanding;
 mod quiet;
 mod stall;
 mod unrecognised;
+mod unshown;
 
 use serde::Serialize;
 
@@ -97,8 +99,10 @@ pub(super) fn findings(answer: &Answer) -> Vec<Finding> {
     if quiet {
         findings.extend(quiet::find(answer, unrecognised.is_some()));
     }
+    findings.extend(machine::find(answer));
     findings.extend(nfs::find(answer));
     findings.extend(unrecognised);
+    findings.extend(unshown::find(answer));
     findings.extend(measured::find(answer));
     findings.extend(incomplete::find(answer));
     findings
