@@ -82,7 +82,7 @@ fn pauses(answer: &Answer, machine: &Machine) -> Option<Finding> {
     }
     let who = if all { "All watched CPUs" } else { "Single CPUs" };
     let cause = if all {
-        "the machine was paused (by its hypervisor or firmware)"
+        "the machine was paused by its hypervisor or firmware, or the kernel stopped every CPU"
     } else {
         "interrupts were off on them, or they were not run by the hypervisor"
     };
