@@ -10,7 +10,8 @@ pub struct Machine {
     /// Time of each CPU by what it did.
     pub cpus: Vec<CpuTimes>,
     /// Counters of `/proc/vmstat` about reclaim, compaction, swap and major faults. Reclaim for the
-    /// limit of a cgroup is not in them (`shrink_inactive_list` in `mm/vmscan.c`, 5.10 to 7.x).
+    /// limit of a cgroup is not in `allocstall_*`, and in `pgscan_*` and `pgsteal_*` only on newer
+    /// kernels (7.x; `do_try_to_free_pages` and `shrink_inactive_list` in `mm/vmscan.c`).
     pub vm: Vec<Counter>,
     /// Softirqs handled, over all CPUs, by kind (`/proc/softirqs`).
     pub softirqs: Vec<Counter>,

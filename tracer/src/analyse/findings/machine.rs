@@ -117,7 +117,8 @@ fn pauses(answer: &Answer, machine: &Machine) -> Option<Finding> {
 }
 
 /// Whether reclaim that threads waited for was the machine's lack of memory, or the limit of a
-/// cgroup: `/proc/vmstat` counts only the first.
+/// cgroup: of both, `allocstall_*` counts only the first (`do_try_to_free_pages` in `mm/vmscan.c`).
+/// `pgscan_direct` did, too, until it became a statistic of memory nodes (7.x).
 fn reclaim(answer: &Answer, machine: &Machine) -> Option<Finding> {
     let waited = answer
         .waits
@@ -127,15 +128,14 @@ fn reclaim(answer: &Answer, machine: &Machine) -> Option<Finding> {
     if !is_share(waited, SHARE_OF_WALL, answer.window.duration_ns) {
         return None;
     }
-    let scanned = machine.vm("pgscan_direct")?;
-    let stolen = machine.vm("pgsteal_direct")?;
-    let of_kswapd = machine.vm("pgsteal_kswapd").unwrap_or(0);
+    let of = |name| machine.vm(name).unwrap_or(0);
     let stalls = machine
         .vm
         .iter()
         .filter(|counter| counter.name.starts_with("allocstall_"))
-        .fold(0_u64, |sum, counter| sum.saturating_add(counter.added));
-    let (id, claim, refutes, next) = if scanned > 0 {
+        .map(|counter| counter.added)
+        .reduce(u64::saturating_add)?;
+    let (id, claim, refutes, next) = if stalls > 0 {
         (
             "direct-reclaim",
             format!(
@@ -168,10 +168,11 @@ fn reclaim(answer: &Answer, machine: &Machine) -> Option<Finding> {
         subject: "memory".into(),
         effect: Some(Effect::time(waited, answer)),
         evidence: vec![format!(
-            "/proc/vmstat: direct reclaim scanned {} pages and freed {}; kswapd freed {}",
-            count(scanned),
-            count(stolen),
-            count(of_kswapd)
+            "/proc/vmstat: allocstall {}, pgscan_direct {}, pgsteal_direct {}, pgsteal_kswapd {}",
+            count(stalls),
+            count(of("pgscan_direct")),
+            count(of("pgsteal_direct")),
+            count(of("pgsteal_kswapd"))
         )],
         refutes: vec![refutes.into()],
         next: next.into(),

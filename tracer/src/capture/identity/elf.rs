@@ -23,6 +23,12 @@ use crate::model::{Executable, Made, Marker};
 const BUDGET: u64 = 8 << 20;
 /// Bytes of one large section that are searched.
 const SEARCHED: u64 = 32 << 20;
+/// Bytes searched in all sections of one file together.
+const SEARCHED_IN_ALL: u64 = 3 * SEARCHED;
+/// Sections looked at; a program has about 40.
+const MOST_SECTIONS: usize = 1000;
+/// Markers kept; a program shows about 10.
+const MOST_MARKERS: usize = 64;
 /// Longest string taken from a file.
 const LONGEST: usize = 256;
 /// Most libraries listed.
@@ -87,8 +93,12 @@ fn inspect_class<Elf: FileHeader<Endian = Endianness>>(file: &File, data: &Cache
     found.needed = needed::<Elf>(segments, endian, data).unwrap_or_default();
     found.is_static = found.interpreter.is_empty() && found.needed.is_empty();
     libraries(&mut found);
-    let sections = header.sections(endian, data)?;
-    for section in sections.iter() {
+    let Ok(sections) = header.sections(endian, data) else {
+        found.cut.push("section headers".to_owned());
+        return Ok(found);
+    };
+    let mut left = SEARCHED_IN_ALL;
+    for section in sections.iter().take(MOST_SECTIONS) {
         let Ok(name) = sections.section_name(endian, section) else { continue };
         let Some((offset, size)) = section.file_range(endian) else { continue };
         let part = offset..offset.saturating_add(size).min(data.len().unwrap_or(0));
@@ -96,9 +106,9 @@ fn inspect_class<Elf: FileHeader<Endian = Endianness>>(file: &File, data: &Cache
             b".go.buildinfo" => go_build(section.data(endian, data).ok(), &mut found),
             b".gopclntab" => mark(&mut found, Made::Go, "", "section .gopclntab"),
             b".comment" => compilers(section.data(endian, data).unwrap_or_default(), &mut found),
-            b".rodata" => search(file, part, ".rodata", signs::CONSTANTS, &mut found),
-            b".strtab" => search(file, part, ".strtab", signs::NAMES, &mut found),
-            b".dynstr" => search(file, part, ".dynstr", signs::NAMES, &mut found),
+            b".rodata" => search(file, part, &mut left, ".rodata", signs::CONSTANTS, &mut found),
+            b".strtab" => search(file, part, &mut left, ".strtab", signs::NAMES, &mut found),
+            b".dynstr" => search(file, part, &mut left, ".dynstr", signs::NAMES, &mut found),
             _ => {}
         }
     }
@@ -198,22 +208,26 @@ fn compilers(comment: &[u8], found: &mut Executable) {
     }
 }
 
-fn search(file: &File, part: Range<u64>, name: &str, signs: &[Sign], found: &mut Executable) {
+fn search(file: &File, part: Range<u64>, left: &mut u64, name: &str, signs: &[Sign], found: &mut Executable) {
+    let limit = SEARCHED.min(*left);
+    *left -= limit.min(part.end.saturating_sub(part.start));
     let needles: Vec<_> = signs.iter().map(|sign| sign.text().into_bytes()).collect();
-    let whole = scan(file, part, SEARCHED, &needles, |index, before, after| {
+    let whole = scan(file, part, limit, &needles, |index, before, after| {
         let sign = &signs[index];
         let Some(rest) = sign.check(before, after) else { return false };
         let version = if sign.follows == signs::Follows::Version { rest.as_str() } else { "" };
         mark(found, sign.tells, version, &format!("\"{}{rest}\" in {name}", sign.text().trim_end()));
         true
     });
-    if !matches!(whole, Ok(true)) {
+    if !matches!(whole, Ok(true)) && !found.cut.iter().any(|cut| cut == name) {
         found.cut.push(name.to_owned());
     }
 }
 
 fn mark(found: &mut Executable, tells: Made, version: &str, evidence: &str) {
-    found.markers.push(Marker { tells, version: version.to_owned(), evidence: evidence.to_owned() });
+    if found.markers.len() < MOST_MARKERS {
+        found.markers.push(Marker { tells, version: version.to_owned(), evidence: evidence.to_owned() });
+    }
 }
 
 /// Text from a file, of bounded length.
@@ -267,6 +281,47 @@ mod tests {
         for bytes in [&b""[..], b"#!/bin/sh\n", b"\x7fELF", &[0; 4096]] {
             assert!(inspect_bytes(bytes).is_err());
         }
+    }
+
+    /// A file of 2 MiB with so many sections of this name, each of which is nearly the whole file.
+    fn many_sections(number: u16, name: &str, content: &[u8]) -> Vec<u8> {
+        const HEADERS: u64 = 64;
+        let names = 1 << 20;
+        let mut file = vec![0; 2 << 20];
+        file[names as usize + 1..][..name.len()].copy_from_slice(name.as_bytes());
+        let body = names as usize + 64;
+        let length = content.len().min(file.len() - body);
+        file[body..][..length].copy_from_slice(&content[..length]);
+        file[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+        let mut put = |at: u64, bytes: &[u8]| file[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        put(16, &2_u16.to_le_bytes());
+        put(20, &1_u32.to_le_bytes());
+        put(40, &HEADERS.to_le_bytes());
+        put(58, &64_u16.to_le_bytes());
+        put(60, &number.to_le_bytes());
+        put(62, &1_u16.to_le_bytes());
+        for section in 1..u64::from(number) {
+            let at = HEADERS + 64 * section;
+            let offset: u64 = if section == 1 { names } else { names + 64 };
+            put(at, &u32::from(section > 1).to_le_bytes());
+            put(at + 4, &1_u32.to_le_bytes());
+            put(at + 24, &offset.to_le_bytes());
+            put(at + 32, &((2 << 20) - offset).to_le_bytes());
+        }
+        file
+    }
+
+    #[test]
+    fn a_file_made_to_keep_the_reader_busy_does_not() {
+        let found = inspect_bytes(&many_sections(3, ".rodata", b"tokio-rt-worker")).unwrap();
+        assert_eq!((found.markers.len(), found.cut.len()), (1, 0));
+        let begun = std::time::Instant::now();
+        let found = inspect_bytes(&many_sections(10_000, ".rodata", b"tokio-rt-worker")).unwrap();
+        assert_eq!(found.cut, [".rodata"]);
+        assert_eq!(found.markers.len(), MOST_MARKERS);
+        let found = inspect_bytes(&many_sections(3, ".comment", &b"GCC: x\0".repeat(100_000))).unwrap();
+        assert_eq!(found.markers.len(), MOST_MARKERS);
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
