@@ -4,7 +4,8 @@
 //! One thread for each watched CPU sleeps until the same absolute instants, ten a second. If it
 //! wakes late, and neither its time on the run queue (`schedstat`) nor steal time explains that,
 //! its CPU stood still. All CPUs at one instant: the machine did. A pause that the hypervisor hides
-//! from the guest's clock is not seen.
+//! from the guest's clock is not seen. With PREEMPT_RT such timers fire in a thread that handles
+//! softirqs: there a starved one looks the same.
 
 use std::{
     collections::BTreeMap,
