@@ -10,6 +10,7 @@ use nfslat_common::sched::wait_flags;
 use super::{
     answer::{ClassRow, Evidence, GroupTimes, ProcessRow, ThreadRow, WaitDetail, WaitRow},
     classify::{Class, Group, Verdict, classify},
+    identity::identify,
 };
 use crate::model::{Histogram, Recording, Thread};
 
@@ -162,6 +163,7 @@ fn note_flags(detail: &mut WaitDetail, flags: u32, count: u64, total_ns: u64) {
     };
     add(&mut detail.iowait_ns, wait_flags::IOWAIT, total_ns);
     add(&mut detail.memstall_ns, wait_flags::MEMSTALL, total_ns);
+    add(&mut detail.pressure_ns, wait_flags::IOWAIT | wait_flags::MEMSTALL, total_ns);
     add(&mut detail.uninterruptible_ns, wait_flags::UNINTERRUPTIBLE, total_ns);
     add(&mut detail.open_at_start, wait_flags::OPEN_AT_START, count);
     add(&mut detail.open_at_end, wait_flags::OPEN_AT_END, count);
@@ -207,6 +209,7 @@ fn process_rows(recording: &Recording, waits: &BTreeMap<(u32, Class), Waits>) ->
             exe: process.exe.clone(),
             cgroup: process.cgroup.clone(),
             kernel: process.kernel,
+            identity: process.identity.as_ref().map(|identity| identify(&process.comm, process.pid, identity)),
             threads: 0,
             window_ns: 0,
             on_cpu_ns: 0,

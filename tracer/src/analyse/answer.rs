@@ -9,9 +9,11 @@ use serde::{Serialize, Serializer};
 use super::{
     classify::{Class, Group, LockMode},
     findings::Finding,
+    identity::IdentityRow,
     locks::LockRow,
+    pressure::PressureExplained,
 };
-use crate::model::{Cost, Histogram, Host, Loss, Mount, Options, Pressure, ProbeStatus};
+use crate::model::{Cost, Histogram, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
 
 /// Name and version of this shape.
 pub const SCHEMA: &str = "nfslat/1";
@@ -53,6 +55,10 @@ pub struct Answer {
     pub in_flight: Vec<InFlightRow>,
     /// Pressure stall totals over the window; `null` where the kernel has none.
     pub pressure: Option<Pressure>,
+    /// The waits that can feed each pressure file, and those that feed none.
+    pub pressure_explained: PressureExplained,
+    /// What the machine itself did; `null` in recordings of older versions.
+    pub machine: Option<Machine>,
     /// What was measured and what was not, and why.
     pub probes: Vec<ProbeStatus>,
     /// What was lost; empty if `complete`.
@@ -135,6 +141,8 @@ pub struct ProcessRow {
     pub cgroup: String,
     /// True for a kernel thread.
     pub kernel: bool,
+    /// Who it really is; `null` for kernel threads and all but the most stalled.
+    pub identity: Option<IdentityRow>,
     /// Number of its threads that were seen.
     pub threads: u64,
     /// Sum over its threads of the time each was traced.
@@ -205,6 +213,8 @@ pub struct WaitDetail {
     pub iowait_ns: u64,
     /// Part that it accounted as memory stall, which feeds PSI memory.
     pub memstall_ns: u64,
+    /// Part that is either: what feeds a pressure file.
+    pub pressure_ns: u64,
     /// Part spent uninterruptibly (state D).
     pub uninterruptible_ns: u64,
     /// Waits that had begun before the window: counted from its start.

@@ -5,8 +5,10 @@ pub mod answer;
 pub mod classify;
 mod completeness;
 pub mod findings;
+pub mod identity;
 mod latency;
 mod locks;
+pub mod pressure;
 mod rpc;
 pub mod stacks;
 pub mod units;
@@ -23,6 +25,7 @@ use answer::{AnswerWindow, SCHEMA};
 pub fn answer(recording: &Recording) -> Answer {
     let account = account::account(recording);
     let (rpc, in_flight) = rpc::rows(recording);
+    let pressure_explained = pressure::explain(&account.waits, &account.groups);
     let losses = completeness::losses(recording, account.gaps);
     let mut answer = Answer {
         schema: SCHEMA,
@@ -46,6 +49,8 @@ pub fn answer(recording: &Recording) -> Answer {
         rpc,
         in_flight,
         pressure: recording.pressure,
+        pressure_explained,
+        machine: recording.machine.clone(),
         probes: recording.probes.clone(),
         losses,
         cost: recording.cost.clone(),

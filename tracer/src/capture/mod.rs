@@ -3,8 +3,10 @@
 
 mod collect;
 pub mod doctor;
+mod identity;
 mod kernel;
 mod load;
+mod pauses;
 mod preflight;
 mod proc;
 mod second;

@@ -4,7 +4,9 @@
 mod file;
 mod hist;
 mod host;
+mod identity;
 mod lock;
+mod machine;
 mod recording;
 mod rpc;
 mod sched;
@@ -13,7 +15,9 @@ mod validate;
 pub use file::{FORMAT_VERSION, ReadError};
 pub use hist::Histogram;
 pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};
+pub use identity::{Container, Executable, Identity, Made, Marker};
 pub use lock::{Call, Holder, HolderKind, LockSeries};
+pub use machine::{Counter, CpuTimes, Machine, Pause, Pauses, Virtualisation};
 pub use recording::{Options, Recording, Slice, Window};
 pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
 pub use sched::{

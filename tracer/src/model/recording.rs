@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cost, Host, InFlight, LockSeries, Loss, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries, RpcSlice,
-    Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
+    Cost, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries,
+    RpcSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -49,6 +49,8 @@ pub struct Recording {
     pub in_flight: Vec<InFlight>,
     /// PSI totals over the window; `None` where the kernel has none.
     pub pressure: Option<Pressure>,
+    /// What the machine itself did over the window; `None` in recordings of older versions.
+    pub machine: Option<Machine>,
     /// What was lost. Empty when nothing was.
     pub losses: Vec<Loss>,
     /// What measuring cost.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Histogram;
+use super::{Histogram, Identity};
 
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct Process {
     pub cgroup: String,
     /// True for a kernel thread.
     pub kernel: bool,
+    /// Who it really is; `None` for kernel threads and for all but the most stalled.
+    pub identity: Option<Identity>,
 }
 
 /// Time of a thread by state. While a thread is traced

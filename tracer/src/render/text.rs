@@ -2,8 +2,10 @@
 
 pub(super) mod clock;
 mod footer;
+mod identity;
 mod nfs;
 mod paragraph;
+mod pressure;
 mod table;
 mod threads;
 
@@ -23,7 +25,9 @@ pub fn render(answer: &Answer, style: Style) -> String {
         header(answer, style),
         found(answer, style),
         threads::groups(answer, style),
+        pressure::block(answer, style),
         threads::processes(answer, style),
+        identity::lines(answer, style),
         nfs::tables(answer, style),
         footer::lines(answer, style),
     ];

@@ -85,6 +85,7 @@ impl Scene {
             exe: format!("/usr/bin/{comm}"),
             cgroup: "/system.slice".into(),
             kernel: false,
+            identity: None,
         });
         self.thread(pid, pid, comm)
     }

@@ -5,6 +5,7 @@
 
 mod holders;
 mod incomplete;
+mod machine;
 mod measured;
 mod nfs;
 mod nobody;
@@ -12,6 +13,7 @@ mod outstanding;
 mod quiet;
 mod stall;
 mod unrecognised;
+mod unshown;
 
 use serde::Serialize;
 
@@ -98,8 +100,10 @@ pub(super) fn findings(answer: &Answer) -> Vec<Finding> {
     if quiet {
         findings.extend(quiet::find(answer, unrecognised.is_some()));
     }
+    findings.extend(machine::find(answer));
     findings.extend(nfs::find(answer));
     findings.extend(unrecognised);
+    findings.extend(unshown::find(answer));
     findings.extend(measured::find(answer));
     findings.extend(incomplete::find(answer));
     findings

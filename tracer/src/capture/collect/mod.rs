@@ -6,6 +6,7 @@
 mod calls;
 mod locks;
 mod threads;
+mod who;
 
 use std::fs::File;
 
@@ -14,21 +15,26 @@ use nfslat_common::loss::LossKind;
 
 use super::{
     kernel::{kallsyms, maps},
-    proc::{host, own_cost, pressure, rpc_tasks},
+    pauses::Watch,
+    proc::{counters::Counters, host, own_cost, pressure, rpc_tasks, virtualisation},
     session::{Session, clock_ns, monotonic_ns},
 };
-use crate::model::{Cost, Loss, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
+use crate::model::{Cost, Loss, Machine, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
 use threads::Threads;
+use who::Who;
 
 /// A run in progress: collects slices until it is finished.
 pub struct Run {
     calls: Calls,
     threads: Threads,
+    who: Who,
     slices: Vec<Slice>,
     slice_start_ns: u64,
     start_unix_ns: u64,
     pressure_before: Option<Pressure>,
+    counters_before: Counters,
+    watch: Watch,
     cpu_before_ns: u64,
     tasks_before: Vec<rpc_tasks::RpcTask>,
 }
@@ -50,10 +56,13 @@ impl Run {
         Self {
             calls: Calls::default(),
             threads: Threads::default(),
+            who: Who::new(&session.roots.proc),
             slices: Vec::new(),
             slice_start_ns: 0,
             start_unix_ns: clock_ns(libc::CLOCK_REALTIME).saturating_sub(since_start_ns),
             pressure_before: pressure::read(&session.roots.proc),
+            counters_before: Counters::read(&session.roots.proc),
+            watch: Watch::begin(&session.roots),
             cpu_before_ns: own_cost::cpu_ns(),
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
         }
@@ -72,7 +81,9 @@ impl Run {
         };
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
+        self.who.add(&self.threads, &slice);
         self.slices.push(slice);
+        self.watch.note_steal(&session.roots.proc);
         self.slice_start_ns = until_ns;
         Ok(Progress { calls: self.calls.done(), threads: self.threads.count() })
     }
@@ -84,8 +95,17 @@ impl Run {
     pub fn finish(mut self, session: &mut Session, options: Options, stopped_early: bool) -> Result<Recording> {
         session.close_window()?;
         let pressure_after = pressure::read(&session.roots.proc);
+        let counters_after = Counters::read(&session.roots.proc);
         let in_flight = Calls::in_flight(session, &self.tasks_before)?;
         self.take_slice(session)?;
+        let (cpus, vm, softirqs) = counters_after.since(&self.counters_before);
+        let machine = Machine {
+            virtualisation: virtualisation::read(&session.roots),
+            cpus,
+            vm,
+            softirqs,
+            pauses: self.watch.finish(session.start_ns, session.end_ns),
+        };
         let window = Window {
             start_unix_ns: self.start_unix_ns,
             start_mono_ns: session.start_ns,
@@ -96,7 +116,8 @@ impl Run {
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
-        let threads = self.threads.finish(session, window)?;
+        let mut threads = self.threads.finish(session, window)?;
+        self.who.finish(&mut threads.processes);
         Ok(Recording {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::read(&session.roots.proc),
@@ -120,6 +141,7 @@ impl Run {
                 .pressure_before
                 .zip(pressure_after)
                 .map(|(before, after)| pressure::difference(before, after)),
+            machine: Some(machine),
             losses: losses(session)?,
             cost: Cost {
                 // Loading the programs is over before the window opens, and not part of it.

@@ -69,6 +69,21 @@ impl Threads {
         self.listed.len()
     }
 
+    /// A wait series by its index.
+    pub(super) fn series(&self, index: u32) -> &WaitSeries {
+        &self.series[index as usize]
+    }
+
+    /// Index of a thread's process.
+    pub(super) fn process_of(&self, thread: u32) -> u32 {
+        self.listed[thread as usize].process
+    }
+
+    /// A process by its index.
+    pub(super) fn process_at(&self, index: u32) -> &Process {
+        &self.processes[index as usize]
+    }
+
     /// Reads the maps, adds what is new to the slice, and frees the entries of dead threads.
     pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
         // Threads first: a thread that is dead here can have no wait that is not read after it.

@@ -1,6 +1,7 @@
 //! Readers of `/proc` and `/sys`. Each takes the root of its tree as a parameter, so tests can
 //! give it a folder of recorded files. None opens anything on an NFS mount.
 
+pub(super) mod counters;
 pub(super) mod host;
 pub(super) mod mounts;
 pub(super) mod own_cost;
@@ -8,6 +9,7 @@ pub(super) mod pressure;
 pub(super) mod processes;
 pub(super) mod rpc_clients;
 pub(super) mod rpc_tasks;
+pub(super) mod virtualisation;
 
 use std::path::PathBuf;
 

@@ -48,7 +48,7 @@ fn parse(line: &str) -> Option<Mount> {
 }
 
 /// Undoes the kernel's octal escapes (`\040` is a space).
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut index = 0;

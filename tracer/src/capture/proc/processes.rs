@@ -17,6 +17,7 @@ pub(crate) fn read(proc: &Path, pid: u32, kernel: bool) -> Process {
         exe: fs::read_link(dir.join("exe")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default(),
         cgroup: text("cgroup").ok().and_then(|text| cgroup_v2(&text)).unwrap_or_default(),
         kernel,
+        identity: None,
     }
 }
 

@@ -1,13 +1,10 @@
-//! What stands below the tables: calls in flight, pressure, what was not measured, losses, cost.
+//! What stands below the tables: calls in flight, what was not measured, losses, cost.
 
 use super::{super::Style, paragraph::paragraph, table::cut};
-use crate::{
-    analyse::{
-        Answer,
-        findings::Layer,
-        units::{bytes, count, counted, duration, percent},
-    },
-    model::PressureLine,
+use crate::analyse::{
+    Answer,
+    findings::Layer,
+    units::{bytes, count, counted, duration, percent},
 };
 
 /// Characters of one reason that are shown: the kernel's own words can be long. `--json` has all.
@@ -16,7 +13,6 @@ const LONGEST: usize = 280;
 pub(super) fn lines(answer: &Answer, style: Style) -> String {
     let mut text = String::new();
     text.extend(in_flight(answer, style));
-    text.extend(pressure(answer, style));
     text.push_str(&notes(answer, style));
     text.push_str(&losses(answer, style));
     text.push_str(&cost(answer, style));
@@ -38,27 +34,6 @@ fn in_flight(answer: &Answer, style: Style) -> Option<String> {
     Some(line("In flight", &body, style))
 }
 
-/// The pressure files, and what they cannot show (kernel/sched/psi.c: only waits in iowait feed
-/// io, only memory stalls feed memory).
-fn pressure(answer: &Answer, style: Style) -> Option<String> {
-    let pressure = answer.pressure.as_ref()?;
-    let wall = answer.window.duration_ns;
-    let show = |name: &str, line: &PressureLine| {
-        let full = match line.full_ns {
-            Some(full) => format!(", full {}", percent(full, wall)),
-            None => String::new(),
-        };
-        format!("{name} some {}{full}", percent(line.some_ns, wall))
-    };
-    let body = format!(
-        "{}; {}; {} (waits for memory locks and for NFS calls without iowait feed none)",
-        show("cpu", &pressure.cpu),
-        show("memory", &pressure.memory),
-        show("io", &pressure.io)
-    );
-    Some(line("Pressure", &body, style))
-}
-
 /// Findings about the measurement, but for those that stand elsewhere: above or among the losses.
 fn notes(answer: &Answer, style: Style) -> String {
     answer
@@ -76,7 +51,7 @@ fn notes(answer: &Answer, style: Style) -> String {
 }
 
 fn is_shown(id: &str) -> bool {
-    matches!(id, "incomplete" | "not-measured" | "measured-late")
+    matches!(id, "incomplete" | "not-measured" | "measured-late" | "stall-without-pressure")
 }
 
 fn losses(answer: &Answer, style: Style) -> String {
