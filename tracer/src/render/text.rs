@@ -3,6 +3,7 @@
 pub(super) mod clock;
 mod footer;
 mod identity;
+mod locks;
 mod nfs;
 mod paragraph;
 mod pressure;
@@ -27,6 +28,7 @@ pub fn render(answer: &Answer, style: Style) -> String {
         threads::groups(answer, style),
         pressure::block(answer, style),
         threads::processes(answer, style),
+        locks::table(answer, style),
         identity::lines(answer, style),
         nfs::tables(answer, style),
         footer::lines(answer, style),
