@@ -57,6 +57,8 @@ macro_rules! for_each_task_field {
             TASK_LAST_QUEUED = "task_struct", "sched_info.last_queued";
             TASK_MM = "task_struct", "mm";
             MM_MMAP_LOCK = "mm_struct", "mmap_lock";
+            REGS_IP = "pt_regs", "ip";
+            REGS_SP = "pt_regs", "sp";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";

@@ -5,7 +5,9 @@ use aya::Pod;
 use crate::{
     config::{Control, RpcOffsets},
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
-    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{
+        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
+    },
 };
 
 macro_rules! plain_data {
@@ -27,7 +29,10 @@ plain_data!(
     RpcStats,
     ThreadKey,
     ThreadState,
+    UserStack,
     WaitBucketKey,
     WaitKey,
     WaitSum,
+    WakeKey,
+    WakeSum,
 );

@@ -9,7 +9,9 @@ use nfslat_common::{
     config::{Control, RpcOffsets},
     loss::LOSS_KINDS,
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
-    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{
+        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
+    },
 };
 
 /// The window.
@@ -32,7 +34,7 @@ pub(crate) static ON_CPU: PerCpuArray<Occupant> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
 
-/// Waits summed by thread, stack and flags.
+/// Waits summed by thread, stacks and flags.
 #[map]
 pub(crate) static WAITS: HashMap<WaitKey, WaitSum> = HashMap::with_max_entries(1, 0);
 
@@ -47,6 +49,18 @@ pub(crate) static STACKS: HashMap<u64, KernelStack> = HashMap::with_max_entries(
 /// Where a stack is walked to before it is hashed; see `probes::waits` for the two entries.
 #[map]
 pub(crate) static SCRATCH_STACK: PerCpuArray<KernelStack> = PerCpuArray::with_max_entries(2, 0);
+
+/// Distinct user stacks by their hash.
+#[map]
+pub(crate) static USER_STACKS: HashMap<u64, UserStack> = HashMap::with_max_entries(1, 0);
+
+/// Where a user stack is walked to before it is hashed.
+#[map]
+pub(crate) static SCRATCH_USER_STACK: PerCpuArray<UserStack> = PerCpuArray::with_max_entries(1, 0);
+
+/// Who ended the long waits.
+#[map]
+pub(crate) static WAKES: HashMap<WakeKey, WakeSum> = HashMap::with_max_entries(1, 0);
 
 /// Offsets of the NFS client's structures.
 #[map]

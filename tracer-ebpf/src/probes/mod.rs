@@ -6,4 +6,6 @@ mod rpc;
 mod sched;
 mod snapshot;
 mod threads;
+mod user_stacks;
 mod waits;
+mod wakers;

@@ -4,13 +4,20 @@
 //! The scheduler serialises the events of one thread (run-queue lock, `p->on_cpu`), so its entry
 //! is never written by two CPUs at once and needs no atomics.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST};
 use nfslat_common::{
     loss::LossKind,
     sched::{ThreadKey, ThreadState, state, wait_flags},
 };
 
-use crate::{filter, kernel::Task, loss, maps::THREADS, probes::waits, window::Moment};
+use crate::{
+    filter,
+    kernel::Task,
+    loss,
+    maps::THREADS,
+    probes::{user_stacks, waits},
+    window::Moment,
+};
 
 /// The scheduler's state of a thread that has exited (`TASK_DEAD`, `include/linux/sched.h`,
 /// same in 5.10 to 7.x).
@@ -29,9 +36,16 @@ pub(super) struct Departure {
     pub(super) scheduler_state: u32,
 }
 
-/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported.
+/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported. It is
+/// still the current thread of `ctx`.
 #[inline(always)]
-pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u64>, at: Moment) {
+pub(super) fn leave_cpu(
+    ctx: &impl EbpfContext,
+    task: Task,
+    how: Departure,
+    entered_unseen_ns: Option<u64>,
+    at: Moment,
+) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::ON_CPU, at) else { return };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; see module docs.
@@ -50,6 +64,10 @@ pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u6
     };
     thread.comm = task.comm();
     thread.tgid = task.tgid();
+    if thread.state == state::BLOCKED && !at.closed {
+        thread.waker_noted = 0;
+        user_stacks::take(ctx, task, thread);
+    }
 }
 
 /// Makes up for a switch that went unreported: the thread has had the CPU since the given moment.
@@ -125,7 +143,9 @@ pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
     if at.closed {
         thread.wait_flags |= wait_flags::OPEN_AT_END;
     }
-    if length_ns < waits::MIN_WAIT_NS.load() {
+    let short = length_ns < waits::MIN_WAIT_NS.load();
+    user_stacks::learn(thread, short);
+    if short {
         thread.short_ns += length_ns;
         thread.short_count += 1;
     } else {

@@ -31,7 +31,11 @@ pub fn examine() -> Examination {
     let attached = if checks.iter().any(|check| check.state == ProbeState::Missing) {
         None
     } else {
-        Some(Session::attach(&Settings { min_wait: Duration::from_micros(10), ..Settings::default() }))
+        Some(Session::attach(&Settings {
+            min_wait: Duration::from_micros(10),
+            user_stacks: true,
+            ..Settings::default()
+        }))
     };
     let can_trace = matches!(attached, Some(Ok(_)));
     match attached {

@@ -35,6 +35,11 @@ const CALL_HOOKS: [(&str, &str); 3] = [
     ("rpc_task_end", "calls in flight"),
 ];
 
+/// What the walk of user stacks is called among the probes.
+pub(super) const USER_STACKS: &str = "user stacks";
+/// What it measures.
+const USER_STACKS_MEASURE: &str = "where in a program a wait begins, by frame pointers";
+
 /// Programs whose every run counts something.
 const COUNTING_PROGRAMS: [&str; 4] = ["rpc_stats_latency", "sched_switch", "sched_wakeup", "sched_wakeup_new"];
 
@@ -56,6 +61,24 @@ impl Session {
     /// # Errors
     /// If capabilities are missing, or the kernel refuses what cannot be done without.
     pub fn attach(settings: &Settings) -> Result<Self> {
+        let result = Self::attach_all(settings);
+        let Err(error) = result else { return result };
+        if !settings.user_stacks {
+            return Err(error);
+        }
+        // A kernel that cannot walk user stacks can do all the rest. If not, its first word counts.
+        let without = Settings { user_stacks: false, ..settings.clone() };
+        let Ok(mut session) = Self::attach_all(&without) else { return Err(error) };
+        session.probes.retain(|probe| probe.hook != USER_STACKS);
+        session.probes.push(ProbeStatus {
+            state: ProbeState::Fallback,
+            detail: format!("waits have no user stack: {error:#}"),
+            ..attached(USER_STACKS, USER_STACKS_MEASURE)
+        });
+        Ok(session)
+    }
+
+    fn attach_all(settings: &Settings) -> Result<Self> {
         let roots = Roots::default();
         preflight::check(&roots.proc)?;
         let types = KernelTypes::read(&roots.btf())?;
@@ -64,6 +87,8 @@ impl Session {
         let mut session =
             Self { bpf, types, roots, probes: Vec::new(), rpc_attached: false, start_ns: 0, end_ns: 0, logger };
         session.attach_scheduler(settings.filter.command)?;
+        session.attach_wakers()?;
+        session.probes.push(session.user_stacks_status(settings.user_stacks));
         session.attach_rpc(false);
         Ok(session)
     }
@@ -119,6 +144,37 @@ impl Session {
             });
         }
         Ok(())
+    }
+
+    /// Attaches to what tells who ends a wait.
+    fn attach_wakers(&mut self) -> Result<()> {
+        const HOOK: &str = "sched_waking";
+        const MEASURES: &str = "who ended the long waits";
+        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let program: &mut BtfTracePoint = program(&mut self.bpf, HOOK)?;
+        let result = program.load(HOOK, &btf).and_then(|()| program.attach());
+        let hook = format!("sched:{HOOK}");
+        self.probes.push(match result {
+            Ok(_) => attached(&hook, MEASURES),
+            Err(error) => not_attached(&hook, MEASURES, &brief(error)),
+        });
+        Ok(())
+    }
+
+    fn user_stacks_status(&self, wanted: bool) -> ProbeStatus {
+        let status = |state, detail: &str| ProbeStatus {
+            state,
+            detail: detail.to_owned(),
+            ..attached(USER_STACKS, USER_STACKS_MEASURE)
+        };
+        match (wanted, self.types.has_function("bpf_task_pt_regs")) {
+            (false, _) => status(ProbeState::NotApplicable, "not asked for (--user-stacks=off)"),
+            (true, true) => status(ProbeState::Attached, ""),
+            (true, false) => status(
+                ProbeState::Attached,
+                "taken unless a thread's waits are usually short: before 5.15 the kernel does not tell its call sites apart",
+            ),
+        }
     }
 
     /// Attaches to the NFS client if it is there. `late`: the window is open already.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::{
     process::{Child, Command},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
@@ -66,6 +66,10 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "TIME", default_value = "10us", value_parser = duration::parse)]
     min_wait: Duration,
 
+    /// Take the user stacks of waits, by frame pointers
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    user_stacks: Switch,
+
     /// Keep a recording in this file, for nfslat report
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -82,6 +86,13 @@ pub(super) struct TraceArgs {
     /// with --json
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// Runs the command.
@@ -122,6 +133,7 @@ impl TraceArgs {
                 command: !self.command.is_empty(),
             },
             min_wait: self.min_wait,
+            user_stacks: self.user_stacks == Switch::On,
         })
     }
 

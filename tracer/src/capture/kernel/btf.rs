@@ -52,6 +52,12 @@ impl KernelTypes {
         nfslat_common::for_each_task_field!(look_up)
     }
 
+    /// True if the kernel has a function of this name; a helper of BPF programs is one.
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        let types = self.vmlinux.resolve_types_by_name(name).unwrap_or_default();
+        types.iter().any(|found| matches!(found, Type::Func(_)))
+    }
+
     /// Number of arguments of a tracepoint, without the kernel's own first one.
     pub(crate) fn tracepoint_arguments(&self, name: &str) -> Result<usize> {
         let typedef = format!("btf_trace_{name}");
