@@ -9,6 +9,7 @@ mod preflight;
 mod proc;
 mod session;
 mod settings;
+mod symbols;
 
 pub use collect::{Progress, Run};
 pub use session::Session;

@@ -9,6 +9,8 @@ mod block_read;
 mod busy;
 mod child;
 mod compete;
+#[cfg(target_arch = "x86_64")]
+mod deep;
 mod epoll;
 mod files;
 mod fsync;
@@ -56,6 +58,10 @@ pub const ALL: &[Kind] = &[
     nfs_direct::KIND,
     nfs_meta::KIND,
     nfs_mixed::KIND,
+    #[cfg(target_arch = "x86_64")]
+    deep::KIND,
+    #[cfg(target_arch = "x86_64")]
+    deep::STACKS_KIND,
 ];
 
 /// Kinds that wait for one known thing each and need no folder.

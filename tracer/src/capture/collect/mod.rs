@@ -5,10 +5,16 @@
 
 mod calls;
 mod threads;
+mod user_stacks;
+mod wakers;
 
 use std::fs::File;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap as BpfHashMap, MapError},
+};
 use nfslat_common::loss::LossKind;
 
 use super::{
@@ -94,7 +100,10 @@ impl Run {
         let mut probes = session.probes.clone();
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
-        let threads = self.threads.finish(session, window)?;
+        let named = self.threads.resolve_user_stacks(&mut probes);
+        let threads = self.threads.finish(session, window, &stacks)?;
+        let mut losses = losses(session)?;
+        losses.extend(named.losses);
         Ok(Recording {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::read(&session.roots.proc),
@@ -109,15 +118,15 @@ impl Run {
             threads: threads.threads,
             stacks,
             waits: threads.waits,
-            user_stacks: Vec::new(),
-            wakes: Vec::new(),
+            user_stacks: named.stacks,
+            wakes: threads.wakes,
             slices: self.slices,
             in_flight,
             pressure: self
                 .pressure_before
                 .zip(pressure_after)
                 .map(|(before, after)| pressure::difference(before, after)),
-            losses: losses(session)?,
+            losses,
             cost: Cost {
                 // Loading the programs is over before the window opens, and not part of it.
                 user_cpu_ns: own_cost::cpu_ns().saturating_sub(self.cpu_before_ns),
@@ -173,4 +182,21 @@ fn symbols(session: &Session, addresses: &[u64], probes: &mut Vec<ProbeStatus>) 
         });
     }
     found.unwrap_or_else(|_| vec![None; addresses.len()])
+}
+
+/// Text up to the first 0.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Frees one entry; it may be gone already.
+fn remove<K: Pod, V: Pod>(bpf: &mut Ebpf, map: &str, key: &K) -> Result<()> {
+    let map = bpf.map_mut(map).ok_or_else(|| anyhow!("the kernel side has no map {map}"))?;
+    let mut map: BpfHashMap<_, K, V> = BpfHashMap::try_from(map)?;
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
