@@ -2,6 +2,7 @@
 
 use crate::check::{Check, Stage};
 
+mod callers;
 mod classes;
 pub mod doctor;
 mod filters;
@@ -38,6 +39,9 @@ pub static ALL: &[Check] = &[
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,
     classes::INODE_LOCK,
+    callers::FUNCTIONS,
+    callers::MANY,
+    callers::WAKER,
     filters::PROCESS,
     filters::COMM,
     filters::CGROUP,
