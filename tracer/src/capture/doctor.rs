@@ -50,6 +50,7 @@ pub fn examine() -> Examination {
         None => {}
     }
     checks.push(symbols(&roots));
+    checks.push(user_symbols(&roots));
     checks.push(pressure_files(&roots));
     checks.push(open_calls(&roots));
     checks.push(mounts());
@@ -109,6 +110,22 @@ fn symbols(roots: &Roots) -> ProbeStatus {
             "/proc/kallsyms hides the addresses",
             "run as root, with kernel.kptr_restrict below 2",
         )
+    }
+}
+
+/// Opening asks for the permission; only reading would need the process's mmap_lock.
+fn user_symbols(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "user symbols";
+    const MEASURES: &str = "names of the functions in user stacks";
+    match fs::File::open(roots.proc.join("1/maps")) {
+        Ok(_) => works(NAME, MEASURES),
+        Err(error) => check(
+            NAME,
+            MEASURES,
+            ProbeState::Fallback,
+            &format!("only for processes of the same user: {}/1/maps: {error}", roots.proc.display()),
+            "run as root (CAP_SYS_PTRACE)",
+        ),
     }
 }
 

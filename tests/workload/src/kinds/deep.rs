@@ -32,8 +32,9 @@ pub(super) const KIND: Kind = Kind {
 const STACKS: u64 = 20_000;
 /// Turns that make them differ.
 const TURNS: usize = 15;
-/// One sleep: more than the tracer's threshold.
-const SLEEP_NS: u32 = 20_000;
+/// One sleep: long enough not to be over before the thread has left its CPU, even on an emulated
+/// machine.
+const SLEEP_NS: u32 = 150_000;
 
 pub(super) const STACKS_KIND: Kind = Kind {
     name: "stacks",

@@ -61,6 +61,9 @@ enum Job {
     Resolve(Vec<RawStack>, Sender<Resolved>),
 }
 
+/// How long the processes that have not answered yet are waited for at the end.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// The thread that knows the processes.
 pub(super) struct Symbols {
     jobs: Sender<Job>,
@@ -99,9 +102,11 @@ fn work(proc: &Path, jobs: &Receiver<Job>) {
     let (mut spaces, mut patience) = (Spaces::new(proc), Patience::default());
     for job in jobs {
         match job {
-            Job::Note(stack) => spaces.note((stack.pid, stack.address_space), &stack.frames, &mut patience),
+            Job::Note(stack) => spaces.note((stack.pid, stack.address_space), &stack.frames),
             Job::Resolve(stacks, reply) => {
-                let resolver = Resolver { proc, spaces: &spaces, deadline: Instant::now() + LIMIT };
+                let begun = Instant::now();
+                spaces.settle(begun + SETTLE);
+                let resolver = Resolver { proc, spaces: &spaces, deadline: begun + LIMIT };
                 drop(reply.send(resolver.resolve(&stacks, &mut patience)));
             }
         }
@@ -141,5 +146,18 @@ mod tests {
         assert_eq!(resolved.stacks[0].frames[0].offset, 0x1234);
         assert!(resolved.notes[0].contains("ended"), "{:?}", resolved.notes);
         assert_eq!(resolved.losses, []);
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_costs_its_names_and_nothing_else() {
+        let proc = spaces::tests::stuck_proc();
+        let symbols = Symbols::begin(proc.path());
+        let stack = RawStack { pid: 1, address_space: 1, frames: vec![0x1234, 0x5678] };
+        symbols.note(&stack);
+        let begun = Instant::now();
+        let resolved = symbols.resolve(vec![stack]);
+        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+        assert_eq!(resolved.stacks[0].frames[1].offset, 0x5678);
+        assert_eq!(resolved.losses[0].count, 2);
     }
 }

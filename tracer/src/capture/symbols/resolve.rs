@@ -133,7 +133,7 @@ impl Resolver<'_> {
     fn names_of_file(&self, wanted: &Wanted, patience: &mut Patience) -> Names {
         let Some(ways) = wanted.ways.clone() else { return Err(Failure::Remote) };
         let offsets: Vec<u64> = wanted.offsets.iter().copied().collect();
-        let read = patience.wait(FILE_LIMIT, Some(self.deadline), move || {
+        let read = patience.wait(FILE_LIMIT, self.deadline, move || {
             let names = elf::resolve(&ways.open()?, &offsets)?;
             anyhow::Ok(offsets.into_iter().zip(names).filter_map(|(at, name)| Some((at, name?))).collect())
         });
@@ -152,7 +152,7 @@ impl Resolver<'_> {
         let Snapshot { own_pid, uid, file_systems, .. } = snapshot.0;
         let path = self.proc.join(format!("{}/root/tmp/perf-{own_pid}.map", id.0));
         let (uid, file_systems) = (*uid, file_systems.clone());
-        let read = patience.wait(FILE_LIMIT, Some(self.deadline), move || {
+        let read = patience.wait(FILE_LIMIT, self.deadline, move || {
             let mut text = Vec::new();
             let file = module::open_perf_map(&path, uid, &file_systems, MAX_PERF_MAP_BYTES)?;
             file.take(MAX_PERF_MAP_BYTES).read_to_end(&mut text)?;
@@ -246,6 +246,7 @@ pub(super) fn unresolved(frames: u64) -> Option<Loss> {
 #[derive(Default)]
 struct Blanks {
     ended: HashSet<SpaceId>,
+    refused: HashSet<SpaceId>,
     remote: HashSet<String>,
     unreadable: HashSet<String>,
     lost_frames: u64,
@@ -263,6 +264,7 @@ impl Blanks {
     fn blank(&mut self, blank: Blank, stack: &RawStack) {
         match blank {
             Blank::Ended => drop(self.ended.insert(space_of(stack))),
+            Blank::Refused => drop(self.refused.insert(space_of(stack))),
             Blank::Late | Blank::TooMany => self.lost_frames += stack.frames.len() as u64,
         }
     }
@@ -271,6 +273,9 @@ impl Blanks {
         let mut notes = Vec::new();
         if !self.ended.is_empty() {
             notes.push(format!("no names for {} processes that ended before they were looked at", self.ended.len()));
+        }
+        if !self.refused.is_empty() {
+            notes.push(format!("no names for {} processes of other users: that needs root", self.refused.len()));
         }
         if !self.remote.is_empty() {
             notes.push(format!("no names from {}, which may be on a server: not opened", list(&self.remote)));

@@ -1,12 +1,16 @@
 //! What is mapped where in the processes whose stacks were seen.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque, hash_map::Entry},
     fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,11 +18,11 @@ use super::{
     elf,
     file_systems::FileSystems,
     maps::{self, Mapping},
-    patience::Patience,
 };
 
-/// How long one process's files in `/proc` are waited for.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Processes that are read at the same time. One that does not answer keeps its place for ever; when
+/// all are taken, the others stay unread.
+const MAX_READERS: usize = 8;
 /// Address spaces that are looked at.
 const MAX_SPACES: usize = 1_024;
 /// How often one is read again because something else is mapped by now.
@@ -52,6 +56,8 @@ pub(super) struct Snapshot {
 pub(super) enum Blank {
     /// The process was gone, or had become another program.
     Ended,
+    /// This process may not look at it.
+    Refused,
     /// It did not answer in time.
     Late,
     /// There are too many.
@@ -62,16 +68,31 @@ pub(super) enum Blank {
 struct Space {
     snapshots: Vec<Snapshot>,
     blank: Blank,
+    reading: bool,
     reads: usize,
     last_read: Instant,
 }
+
+/// What a reader has found.
+pub(super) struct Reading {
+    id: SpaceId,
+    ip: u64,
+    result: io::Result<Snapshot>,
+}
+
+/// File systems by the name of the mount namespace.
+type KnownMounts = Arc<Mutex<HashMap<PathBuf, Arc<FileSystems>>>>;
 
 /// All of them.
 pub(super) struct Spaces {
     proc: PathBuf,
     spaces: HashMap<SpaceId, Space>,
-    /// By the name of the mount namespace.
-    mounts: HashMap<PathBuf, Arc<FileSystems>>,
+    /// To be read, each with an address that must be in it.
+    queue: VecDeque<(SpaceId, u64)>,
+    readers: usize,
+    done: Sender<Reading>,
+    results: Receiver<Reading>,
+    mounts: KnownMounts,
     /// The device of files in memory (`memfd_create(2)`), which programs may run from.
     memory: (u32, u32),
 }
@@ -79,44 +100,87 @@ pub(super) struct Spaces {
 impl Spaces {
     pub(super) fn new(proc: &Path) -> Self {
         let memory = elf::file_in_memory().and_then(|file| Ok(file.metadata()?.dev())).unwrap_or_default();
+        let (done, results) = mpsc::channel();
         Self {
             proc: proc.to_owned(),
             spaces: HashMap::new(),
-            mounts: HashMap::new(),
+            queue: VecDeque::new(),
+            readers: 0,
+            done,
+            results,
+            mounts: Arc::default(),
             memory: (libc::major(memory), libc::minor(memory)),
         }
     }
 
-    /// Notes a stack: reads what its process has mapped, unless that is known already.
-    pub(super) fn note(&mut self, id: SpaceId, frames: &[u64], patience: &mut Patience) {
+    /// Notes a stack: has what its process has mapped read, unless that is known already. Returns at
+    /// once.
+    pub(super) fn note(&mut self, id: SpaceId, frames: &[u64]) {
+        while let Ok(reading) = self.results.try_recv() {
+            self.keep(reading);
+        }
+        let Some(&ip) = frames.first() else { return };
         let now = Instant::now();
-        if let Some(space) = self.spaces.get(&id) {
-            let known = frames.iter().all(|&frame| find(&space.snapshots, frame).is_some());
-            let again = space.blank != Blank::Late
-                && space.reads < MAX_READS
-                && now.duration_since(space.last_read) >= READ_AGAIN_AFTER;
-            if known || !again {
-                return;
+        let spaces = self.spaces.len();
+        let space = match self.spaces.entry(id) {
+            Entry::Occupied(space) => space.into_mut(),
+            Entry::Vacant(_) if spaces >= MAX_SPACES => return,
+            Entry::Vacant(new) => {
+                let blank = Blank::Late;
+                new.insert(Space { snapshots: Vec::new(), blank, reading: false, reads: 0, last_read: now })
             }
-        } else if self.spaces.len() >= MAX_SPACES {
+        };
+        let known = frames.iter().all(|&frame| find(&space.snapshots, frame).is_some());
+        let again =
+            space.reads == 0 || (space.reads < MAX_READS && now.duration_since(space.last_read) >= READ_AGAIN_AFTER);
+        if known || space.reading || !again {
             return;
         }
-        let read = self.read(id.0, patience);
-        let space = self.spaces.entry(id).or_insert_with(|| Space {
-            snapshots: Vec::new(),
-            blank: Blank::Ended,
-            reads: 0,
-            last_read: now,
-        });
-        (space.reads, space.last_read) = (space.reads + 1, now);
-        match read {
-            // Where it waits is mapped, or this is another address space than the one that was seen.
-            Ok(snapshot) if frames.first().is_some_and(|&ip| maps::find(&snapshot.mappings, ip).is_some()) => {
-                space.snapshots.push(snapshot);
-            }
-            Ok(_) => {}
-            Err(blank) => space.blank = blank,
+        (space.reading, space.reads, space.last_read) = (true, space.reads + 1, now);
+        self.queue.push_back((id, ip));
+        self.start_readers();
+    }
+
+    /// Waits for the readers, at most until `end`.
+    pub(super) fn settle(&mut self, end: Instant) {
+        while self.readers > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(reading) = self.results.recv_timeout(left) else { return };
+            self.keep(reading);
         }
+    }
+
+    fn start_readers(&mut self) {
+        while self.readers < MAX_READERS {
+            let Some((id, ip)) = self.queue.pop_front() else { return };
+            let (proc, mounts, memory, done) = (self.proc.clone(), self.mounts.clone(), self.memory, self.done.clone());
+            // Reading a process's mappings takes its mmap_lock.
+            let reader = move || {
+                let result = Snapshot::read(&proc, id.0, &mounts, memory);
+                // Nobody may be listening any more.
+                drop(done.send(Reading { id, ip, result }));
+            };
+            if thread::Builder::new().name("nfslat-symbols".to_owned()).spawn(reader).is_ok() {
+                self.readers += 1;
+            }
+        }
+    }
+
+    fn keep(&mut self, Reading { id, ip, result }: Reading) {
+        self.readers -= 1;
+        if let Some(space) = self.spaces.get_mut(&id) {
+            space.reading = false;
+            space.blank = match result {
+                // Else this is another address space than the one that was seen.
+                Ok(snapshot) if maps::find(&snapshot.mappings, ip).is_some() => {
+                    space.snapshots.push(snapshot);
+                    Blank::Ended
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Blank::Refused,
+                Ok(_) | Err(_) => Blank::Ended,
+            };
+        }
+        self.start_readers();
     }
 
     /// The mapping of an address, and the moment it was seen at.
@@ -132,32 +196,6 @@ impl Spaces {
             Some(space) => space.snapshots.is_empty().then_some(space.blank),
         }
     }
-
-    fn read(&mut self, pid: u32, patience: &mut Patience) -> Result<Snapshot, Blank> {
-        let dir = self.proc.join(pid.to_string());
-        let raw = patience.wait(LIMIT, None, move || RawSnapshot::read(&dir)).map_err(|_| Blank::Late)?;
-        let raw = raw.map_err(|_| Blank::Ended)?;
-        let file_systems = match self.mounts.get(&raw.mount_namespace) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let path = self.proc.join(pid.to_string()).join("mountinfo");
-                let text = patience.wait(LIMIT, None, move || read_limited(&path)).map_err(|_| Blank::Late)?;
-                let mut parsed = FileSystems::parse(&text.map_err(|_| Blank::Ended)?);
-                parsed.add_local(self.memory);
-                let parsed = Arc::new(parsed);
-                self.mounts.insert(raw.mount_namespace.clone(), Arc::clone(&parsed));
-                parsed
-            }
-        };
-        let own = fs::read_link(self.proc.join("self/ns/mnt")).ok();
-        Ok(Snapshot {
-            mappings: raw.mappings,
-            file_systems,
-            shares_mounts: own.as_ref() == Some(&raw.mount_namespace),
-            uid: raw.uid,
-            own_pid: raw.own_pid.unwrap_or(pid),
-        })
-    }
 }
 
 /// The latest word on an address.
@@ -165,27 +203,34 @@ fn find(snapshots: &[Snapshot], address: u64) -> Option<(&Snapshot, &Mapping)> {
     snapshots.iter().rev().find_map(|snapshot| Some((snapshot, maps::find(&snapshot.mappings, address)?)))
 }
 
-/// What is read of a process in one go.
-struct RawSnapshot {
-    mappings: Vec<Mapping>,
-    mount_namespace: PathBuf,
-    uid: u32,
-    own_pid: Option<u32>,
-}
-
-impl RawSnapshot {
-    fn read(dir: &Path) -> io::Result<Self> {
-        let mount_namespace = fs::read_link(dir.join("ns/mnt"))?;
+impl Snapshot {
+    fn read(proc: &Path, pid: u32, mounts: &KnownMounts, memory: (u32, u32)) -> io::Result<Self> {
+        let dir = proc.join(pid.to_string());
+        let namespace = fs::read_link(dir.join("ns/mnt"))?;
         let status = fs::read_to_string(dir.join("status")).unwrap_or_default();
         let field = |name: &str, number: fn(&str) -> Option<&str>| {
             status.lines().find_map(|line| number(line.strip_prefix(name)?)?.parse().ok())
         };
+        let mappings = maps::parse(&read_limited(&dir.join("maps"))?);
+        let known = mounts.lock().unwrap_or_else(PoisonError::into_inner).get(&namespace).cloned();
+        let file_systems = match known {
+            Some(known) => known,
+            None => {
+                let mut parsed = FileSystems::parse(&read_limited(&dir.join("mountinfo"))?);
+                parsed.add_local(memory);
+                let parsed = Arc::new(parsed);
+                let mut mounts = mounts.lock().unwrap_or_else(PoisonError::into_inner);
+                mounts.insert(namespace.clone(), Arc::clone(&parsed));
+                parsed
+            }
+        };
         Ok(Self {
+            mappings,
+            file_systems,
+            shares_mounts: fs::read_link(proc.join("self/ns/mnt")).is_ok_and(|own| own == namespace),
             // Effective, after real; the innermost namespace is the last.
             uid: field("Uid:", |line| line.split_whitespace().nth(1)).unwrap_or(u32::MAX),
-            own_pid: field("NSpid:", |line| line.split_whitespace().last()),
-            mappings: maps::parse(&read_limited(&dir.join("maps"))?),
-            mount_namespace,
+            own_pid: field("NSpid:", |line| line.split_whitespace().last()).unwrap_or(pid),
         })
     }
 }
@@ -197,18 +242,26 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn here() -> u64 {
         here as *const () as u64
     }
 
+    fn noted(proc: &Path, id: SpaceId, frames: &[u64], limit: Duration) -> Spaces {
+        let mut spaces = Spaces::new(proc);
+        spaces.note(id, frames);
+        spaces.settle(Instant::now() + limit);
+        spaces
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_process_is_read_when_its_first_stack_is_noted() {
-        let (mut spaces, mut patience) = (Spaces::new(Path::new("/proc")), Patience::default());
         let id = (std::process::id(), 1);
-        spaces.note(id, &[here()], &mut patience);
+        let spaces = noted(Path::new("/proc"), id, &[here()], LONG);
         let (snapshot, mapping) = spaces.find(id, here()).unwrap();
         assert!(mapping.is_file() && snapshot.shares_mounts);
         assert_eq!(snapshot.own_pid, id.0);
@@ -218,14 +271,36 @@ mod tests {
 
     #[test]
     fn one_that_is_gone_or_became_another_program_stays_blank() {
-        let (mut spaces, mut patience) = (Spaces::new(Path::new("/proc")), Patience::default());
         let gone = (4_194_305, 1);
-        spaces.note(gone, &[here()], &mut patience);
-        assert_eq!(spaces.blank(gone), Some(Blank::Ended));
+        assert_eq!(noted(Path::new("/proc"), gone, &[here()], LONG).blank(gone), Some(Blank::Ended));
         // Its present mappings do not hold what was seen.
         let other = (std::process::id(), 2);
-        spaces.note(other, &[1], &mut patience);
+        let spaces = noted(Path::new("/proc"), other, &[1], LONG);
         assert_eq!(spaces.blank(other), Some(Blank::Ended));
         assert_eq!(spaces.blank((1, 1)), Some(Blank::TooMany));
+    }
+
+    /// A folder like `/proc` in which reading the mappings of process 1 never ends.
+    pub(in super::super) fn stuck_proc() -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        let dir = proc.path().join("1");
+        fs::create_dir_all(dir.join("ns")).unwrap();
+        std::os::unix::fs::symlink("mnt:[1]", dir.join("ns/mnt")).unwrap();
+        // Opening a queue that nobody writes to waits for a writer.
+        let queue = std::ffi::CString::new(dir.join("maps").to_str().unwrap()).unwrap();
+        // SAFETY: the path ends with a 0.
+        assert_eq!(unsafe { libc::mkfifo(queue.as_ptr(), 0o600) }, 0);
+        proc
+    }
+
+    #[test]
+    fn one_that_does_not_answer_is_late_and_holds_up_no_other() {
+        let proc = stuck_proc();
+        let mut spaces = Spaces::new(proc.path());
+        spaces.note((1, 1), &[0x1000]);
+        spaces.note((2, 1), &[0x1000]);
+        spaces.settle(Instant::now() + Duration::from_millis(200));
+        assert_eq!(spaces.blank((1, 1)), Some(Blank::Late));
+        assert_eq!(spaces.blank((2, 1)), Some(Blank::Ended));
     }
 }
