@@ -70,3 +70,62 @@ fn frame(frame: &UserFrame) -> String {
         (true, true) => format!("{:#x}", frame.offset),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Process, Slice, Thread, UserStack, WaitSeries, WaitSlice, WakeSeries};
+
+    fn recording() -> Recording {
+        let process = |pid, comm: &str| Process { pid, comm: comm.into(), ..Process::default() };
+        let frame = |function: &str, module: &str, offset| UserFrame {
+            function: function.into(),
+            module: module.into(),
+            offset,
+        };
+        let wait = |thread, user_stack| WaitSeries { thread, user_stack, ..WaitSeries::default() };
+        let ended = |wait, count, total_ns| WaitSlice { wait, count, total_ns };
+        let wake = |waker_comm: &str, interrupt, total_ns| WakeSeries {
+            waker_pid: 9,
+            waker_comm: waker_comm.into(),
+            interrupt,
+            count: 1,
+            total_ns,
+            ..WakeSeries::default()
+        };
+        Recording {
+            processes: vec![process(1, "a"), process(2, "b")],
+            threads: [0, 0, 1].map(|process| Thread { process, ..Thread::default() }).to_vec(),
+            user_stacks: vec![
+                UserStack { frames: vec![frame("f", "/x", 1), frame("", "/x", 0x20)], cut: String::new() },
+                UserStack { frames: vec![frame("", "", 0x30)], cut: "why".into() },
+            ],
+            waits: vec![wait(0, Some(0)), wait(1, Some(0)), wait(2, Some(1)), wait(2, None)],
+            slices: vec![Slice {
+                waits: vec![ended(0, 1, 10), ended(1, 2, 20), ended(2, 4, 100), ended(3, 8, 1000)],
+                ..Slice::default()
+            }],
+            wakes: vec![wake("w", false, 5), wake("w", false, 6), wake("w", true, 7)],
+            ..Recording::default()
+        }
+    }
+
+    #[test]
+    fn threads_of_a_process_share_a_stack_and_the_most_comes_first() {
+        let found = user_stacks(&recording());
+        assert_eq!((found.distinct, found.waits), (2, 7));
+        let rows: Vec<_> = found.most.iter().map(|row| (row.pid, row.count, row.total_ns)).collect();
+        assert_eq!(rows, [(2, 4, 100), (1, 3, 30)]);
+        assert_eq!(found.most[0].frames, ["0x30"]);
+        assert_eq!(found.most[0].cut.as_deref(), Some("why"));
+        assert_eq!(found.most[1].frames, ["f", "/x+0x20"]);
+        assert_eq!(found.most[1].cut, None);
+    }
+
+    #[test]
+    fn an_interrupt_is_not_the_thread_it_came_upon() {
+        let rows: Vec<_> =
+            wakers(&recording()).iter().map(|row| (row.waker_pid, row.interrupt, row.count, row.total_ns)).collect();
+        assert_eq!(rows, [(9, false, 2, 11), (9, true, 1, 7)]);
+    }
+}
