@@ -11,7 +11,8 @@ use crate::model::UserFrame;
 /// tells that it does not. `astray`: what followed was no code, and is not among the frames.
 pub(super) fn reason(frames: &[UserFrame], astray: bool) -> String {
     let Some(outermost) = frames.last() else { return "no frames".to_owned() };
-    if begins_a_thread(&outermost.function) {
+    // What is beyond it need not be told.
+    if frames.iter().any(|frame| begins_a_thread(&frame.function)) {
         return String::new();
     }
     if frames.len() >= USER_STACK_DEPTH {
@@ -37,9 +38,9 @@ pub(super) fn reason(frames: &[UserFrame], astray: bool) -> String {
 }
 
 /// True for a function that is the first on a stack: of a C program or thread, of Go's
-/// (`runtime/asm_amd64.s`), or the last one before libc's.
+/// (`runtime/asm_amd64.s`), or the last one before libc's, in C, C++ and Rust.
 fn begins_a_thread(function: &str) -> bool {
-    const EXACT: [&str; 10] = [
+    const EXACT: [&str; 11] = [
         "_start",
         "main",
         "start_thread",
@@ -48,13 +49,16 @@ fn begins_a_thread(function: &str) -> bool {
         "__clone",
         "__clone3",
         "__libc_start_call_main",
+        "execute_native_thread_routine",
         "runtime.mcall",
         "runtime.systemstack",
     ];
     const BEGINNINGS: [&str; 4] = ["__libc_start_main", "runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
     // Go's assembler functions carry their calling convention.
     let name = function.strip_suffix(".abi0").unwrap_or(function);
-    EXACT.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    EXACT.contains(&name)
+        || (name.starts_with("std::sys::") && name.ends_with("::Thread::new::thread_start"))
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 fn is_libc(module: &str) -> bool {
@@ -79,10 +83,18 @@ mod tests {
 
     #[test]
     fn a_stack_that_ends_where_a_thread_begins_is_whole() {
-        for outermost in ["main", "_start", "start_thread", "runtime.goexit.abi0", "runtime.mstart1"] {
+        for outermost in [
+            "main",
+            "_start",
+            "start_thread",
+            "runtime.goexit.abi0",
+            "runtime.mstart1",
+            "std::sys::thread::unix::Thread::new::thread_start",
+        ] {
             assert_eq!(reason(&stack(&[("read", "libc.so.6"), (outermost, "/bin/x")]), false), "", "{outermost}");
         }
         assert_eq!(reason(&stack(&[("work", "/bin/x"), ("", "/lib/libc.so.6")]), true), "");
+        assert_eq!(reason(&stack(&[("work", "/bin/x"), ("main", "/bin/x"), ("", "/bin/x")]), true), "");
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Resolver<'_> {
             .iter()
             .zip(&places.homes)
             .map(|(stack, homes)| {
-                if let Some(blank) = self.spaces.blank(space_of(stack)) {
+                if let Some(blank) = self.blank(stack) {
                     blanks.borrow_mut().blank(blank, stack);
                 }
                 let mut frames: Vec<_> = stack
@@ -123,10 +123,16 @@ impl Resolver<'_> {
         blanks.into_inner().tell(named)
     }
 
+    /// Why nothing is known of the code that waits. (While a process replaces its program, it still has
+    /// the registers of the old one.)
+    fn blank(&self, stack: &RawStack) -> Option<Blank> {
+        self.spaces.find(space_of(stack), *stack.frames.first()?).err()
+    }
+
     /// The first frame that is no code of a process whose code is known: from there on, what was taken
     /// for frame pointers were none.
     fn goes_astray(&self, stack: &RawStack, homes: &[Home]) -> Option<usize> {
-        self.spaces.blank(space_of(stack)).is_none().then_some(())?;
+        self.blank(stack).is_none().then_some(())?;
         homes.iter().position(|home| matches!(home, Home::Nowhere)).filter(|&index| index > 0)
     }
 
@@ -272,7 +278,10 @@ impl Blanks {
     fn tell(self, stacks: Vec<UserStack>) -> Resolved {
         let mut notes = Vec::new();
         if !self.ended.is_empty() {
-            notes.push(format!("no names for {} processes that ended before they were looked at", self.ended.len()));
+            notes.push(format!(
+                "no names for {} processes that ended or became another program before they were looked at",
+                self.ended.len()
+            ));
         }
         if !self.refused.is_empty() {
             notes.push(format!("no names for {} processes of other users: that needs root", self.refused.len()));

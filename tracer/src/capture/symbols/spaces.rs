@@ -76,7 +76,6 @@ struct Space {
 /// What a reader has found.
 pub(super) struct Reading {
     id: SpaceId,
-    ip: u64,
     result: io::Result<Snapshot>,
 }
 
@@ -87,8 +86,8 @@ type KnownMounts = Arc<Mutex<HashMap<PathBuf, Arc<FileSystems>>>>;
 pub(super) struct Spaces {
     proc: PathBuf,
     spaces: HashMap<SpaceId, Space>,
-    /// To be read, each with an address that must be in it.
-    queue: VecDeque<(SpaceId, u64)>,
+    /// To be read.
+    queue: VecDeque<SpaceId>,
     readers: usize,
     done: Sender<Reading>,
     results: Receiver<Reading>,
@@ -119,7 +118,6 @@ impl Spaces {
         while let Ok(reading) = self.results.try_recv() {
             self.keep(reading);
         }
-        let Some(&ip) = frames.first() else { return };
         let now = Instant::now();
         let spaces = self.spaces.len();
         let space = match self.spaces.entry(id) {
@@ -137,7 +135,7 @@ impl Spaces {
             return;
         }
         (space.reading, space.reads, space.last_read) = (true, space.reads + 1, now);
-        self.queue.push_back((id, ip));
+        self.queue.push_back(id);
         self.start_readers();
     }
 
@@ -152,13 +150,13 @@ impl Spaces {
 
     fn start_readers(&mut self) {
         while self.readers < MAX_READERS {
-            let Some((id, ip)) = self.queue.pop_front() else { return };
+            let Some(id) = self.queue.pop_front() else { return };
             let (proc, mounts, memory, done) = (self.proc.clone(), self.mounts.clone(), self.memory, self.done.clone());
             // Reading a process's mappings takes its mmap_lock.
             let reader = move || {
                 let result = Snapshot::read(&proc, id.0, &mounts, memory);
                 // Nobody may be listening any more.
-                drop(done.send(Reading { id, ip, result }));
+                drop(done.send(Reading { id, result }));
             };
             if thread::Builder::new().name("nfslat-symbols".to_owned()).spawn(reader).is_ok() {
                 self.readers += 1;
@@ -166,35 +164,30 @@ impl Spaces {
         }
     }
 
-    fn keep(&mut self, Reading { id, ip, result }: Reading) {
+    fn keep(&mut self, Reading { id, result }: Reading) {
         self.readers -= 1;
         if let Some(space) = self.spaces.get_mut(&id) {
             space.reading = false;
             space.blank = match result {
-                // Else this is another address space than the one that was seen.
-                Ok(snapshot) if maps::find(&snapshot.mappings, ip).is_some() => {
+                // What is not found in it belongs to a program that the process no longer runs.
+                Ok(snapshot) => {
                     space.snapshots.push(snapshot);
                     Blank::Ended
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Blank::Refused,
-                Ok(_) | Err(_) => Blank::Ended,
+                Err(_) => Blank::Ended,
             };
         }
         self.start_readers();
     }
 
     /// The mapping of an address, and the moment it was seen at.
+    ///
+    /// # Errors
+    /// Why none is known.
     pub(super) fn find(&self, id: SpaceId, address: u64) -> Result<(&Snapshot, &Mapping), Blank> {
         let Some(space) = self.spaces.get(&id) else { return Err(Blank::TooMany) };
         find(&space.snapshots, address).ok_or(space.blank)
-    }
-
-    /// True if nothing at all is known of it, and why.
-    pub(super) fn blank(&self, id: SpaceId) -> Option<Blank> {
-        match self.spaces.get(&id) {
-            None => Some(Blank::TooMany),
-            Some(space) => space.snapshots.is_empty().then_some(space.blank),
-        }
     }
 }
 
@@ -265,19 +258,18 @@ pub(super) mod tests {
         let (snapshot, mapping) = spaces.find(id, here()).unwrap();
         assert!(mapping.is_file() && snapshot.shares_mounts);
         assert_eq!(snapshot.own_pid, id.0);
-        assert_eq!(spaces.blank(id), None);
         assert_eq!(spaces.find(id, 1).unwrap_err(), Blank::Ended);
     }
 
     #[test]
     fn one_that_is_gone_or_became_another_program_stays_blank() {
         let gone = (4_194_305, 1);
-        assert_eq!(noted(Path::new("/proc"), gone, &[here()], LONG).blank(gone), Some(Blank::Ended));
+        assert_eq!(noted(Path::new("/proc"), gone, &[here()], LONG).find(gone, here()).unwrap_err(), Blank::Ended);
         // Its present mappings do not hold what was seen.
         let other = (std::process::id(), 2);
         let spaces = noted(Path::new("/proc"), other, &[1], LONG);
-        assert_eq!(spaces.blank(other), Some(Blank::Ended));
-        assert_eq!(spaces.blank((1, 1)), Some(Blank::TooMany));
+        assert_eq!(spaces.find(other, 1).unwrap_err(), Blank::Ended);
+        assert_eq!(spaces.find((1, 1), 1).unwrap_err(), Blank::TooMany);
     }
 
     /// A folder like `/proc` in which reading the mappings of process 1 never ends.
@@ -300,7 +292,7 @@ pub(super) mod tests {
         spaces.note((1, 1), &[0x1000]);
         spaces.note((2, 1), &[0x1000]);
         spaces.settle(Instant::now() + Duration::from_millis(200));
-        assert_eq!(spaces.blank((1, 1)), Some(Blank::Late));
-        assert_eq!(spaces.blank((2, 1)), Some(Blank::Ended));
+        assert_eq!(spaces.find((1, 1), 0x1000).unwrap_err(), Blank::Late);
+        assert_eq!(spaces.find((2, 1), 0x1000).unwrap_err(), Blank::Ended);
     }
 }
