@@ -59,6 +59,7 @@ macro_rules! for_each_task_field {
             MM_MMAP_LOCK = "mm_struct", "mmap_lock";
             REGS_IP = "pt_regs", "ip";
             REGS_SP = "pt_regs", "sp";
+            REGS_CALL = "pt_regs", "orig_ax";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";

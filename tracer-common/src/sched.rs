@@ -123,14 +123,14 @@ pub struct ThreadState {
     pub waker_noted: u32,
     /// Name of the waker.
     pub waker_comm: [u8; 16],
-    /// How many waits in a row were short, by [`Self::site`]: what the next one there is likely to be.
-    pub short_in_a_row: [u8; SITES],
-    /// Call site of the present wait, as an index into [`Self::short_in_a_row`].
+    /// By [`Self::site`], in about us: what its waits may spend on walks of the user stack.
+    pub walk_budget: [i32; SITES],
+    /// Call site of the present wait, as an index into [`Self::walk_budget`].
     pub site: u32,
     /// Explicit padding.
     pub pad_at_end: u32,
 }
-const _: () = assert!(size_of::<ThreadState>() == 192);
+const _: () = assert!(size_of::<ThreadState>() == 216);
 
 /// Call sites that are told apart per thread, a power of two.
 pub const SITES: usize = 8;
@@ -139,7 +139,7 @@ pub const SITES: usize = 8;
 pub mod user_stack {
     /// Not taken: a kernel thread, a wait that began before the window, or not asked for.
     pub const NONE: u64 = 0;
-    /// Not walked because waits at the same call site had been short.
+    /// Not walked because waits at the same call site had mostly been short.
     pub const NOT_WALKED: u64 = 2;
     /// Walked, and lost: counted in the losses.
     pub const LOST: u64 = 4;

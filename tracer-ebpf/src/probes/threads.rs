@@ -143,13 +143,12 @@ pub(super) fn end_wait(thread: &mut ThreadState, at: Moment) {
     if at.closed {
         thread.wait_flags |= wait_flags::OPEN_AT_END;
     }
-    let short = length_ns < waits::MIN_WAIT_NS.load();
-    user_stacks::learn(thread, short);
-    if short {
+    if length_ns < waits::MIN_WAIT_NS.load() {
         thread.short_ns += length_ns;
         thread.short_count += 1;
     } else {
         thread.pending_wait_ns = length_ns;
+        user_stacks::earn(thread, length_ns);
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! It can be walked only at the moment the thread leaves its CPU: later it is not the current
 //! thread, and the kernel refuses. How long the wait will be is not known then, and a walk for
-//! every short wait would cost more than all the rest. So each thread remembers, per call site,
-//! how many waits in a row were short, and is not walked where the next one is likely to be short
-//! too. A long wait that was taken for a short one says so ([`user_stack::NOT_WALKED`]).
+//! every short wait would cost more than all the rest. So a walk has to be earned: the waits at a
+//! call site that were long enough to be recorded add their length to a budget, and a walk is paid
+//! from it. Without a budget, one wait in 16 is walked, so that rare long ones are seen. A long wait
+//! that was not walked says so ([`user_stack::NOT_WALKED`]).
 
 use aya_ebpf::{
     EbpfContext, Global,
@@ -18,7 +19,7 @@ use nfslat_common::{
 };
 
 use crate::{
-    kernel::{REGS_IP, REGS_SP, Task},
+    kernel::{REGS_CALL, REGS_IP, REGS_SP, Task},
     loss,
     maps::{SCRATCH_USER_STACK, USER_STACKS},
     probes::waits,
@@ -32,10 +33,15 @@ static USER_STACKS_WANTED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HAS_TASK_REGISTERS: Global<u32> = Global::new(0);
 
-/// From so many short waits in a row on the next one is taken for short.
-const LIKELY_SHORT: u8 = 4;
-/// After so many more one is walked again, so that a rare long wait among short ones is seen.
-const LOOK_AGAIN_AFTER: u8 = 16;
+/// What a walk costs a budget: 64 times what it costs in time, about 1 us, so that walks take no
+/// more than about 1/64 of the time that a thread waits at a call site.
+const PRICE: i32 = 64;
+/// What a budget may be overdrawn: a call site that is new is walked.
+const CREDIT: i32 = 4 * PRICE;
+/// The most that a budget holds.
+const MAX_BUDGET: i32 = 1 << 20;
+/// Without a budget one wait in so many is walked; a power of two.
+const SAMPLE: u64 = 16;
 
 /// Takes the user stack of a thread that is about to wait, unless the wait is likely to be short.
 #[inline(always)]
@@ -46,38 +52,40 @@ pub(super) fn take(ctx: &impl EbpfContext, task: Task, thread: &mut ThreadState)
     }
     let site = call_site(task);
     thread.site = site as u32;
-    thread.user_stack =
-        if thread.short_in_a_row[site] < LIKELY_SHORT { walk(ctx, task, thread.tgid) } else { user_stack::NOT_WALKED };
+    let budget = &mut thread.walk_budget[site];
+    if *budget <= -CREDIT && thread.wait_count & (SAMPLE - 1) != 0 {
+        thread.user_stack = user_stack::NOT_WALKED;
+        return;
+    }
+    *budget = (*budget - PRICE).max(-CREDIT);
+    thread.user_stack = walk(ctx, task, thread.tgid);
 }
 
-/// Remembers how the present wait of a thread turned out.
+/// Adds the present wait of a thread, which was long enough to be recorded, to the budget of its call
+/// site.
 #[inline(always)]
-pub(super) fn learn(thread: &mut ThreadState, short: bool) {
-    let history = &mut thread.short_in_a_row[thread.site as usize & (SITES - 1)];
-    *history = match *history {
-        _ if !short => 0,
-        LOOK_AGAIN.. => LIKELY_SHORT - 1,
-        count => count + 1,
-    };
+pub(super) fn earn(thread: &mut ThreadState, length_ns: u64) {
+    let budget = &mut thread.walk_budget[thread.site as usize & (SITES - 1)];
+    let length_us = (length_ns >> 10).min(MAX_BUDGET as u64) as i32;
+    *budget = (*budget + length_us).min(MAX_BUDGET);
 }
 
-/// Short waits in a row after which the next one is walked again.
-const LOOK_AGAIN: u8 = LIKELY_SHORT + LOOK_AGAIN_AFTER - 1;
-
-/// Where a thread waits: its user-space instruction and stack pointers, folded to an index. The
-/// stack pointer tells apart the callers of a function that many share, such as libc's `read`.
+/// Where a thread waits: its system call and its user-space instruction and stack pointers, folded to
+/// an index. The stack pointer tells apart the callers of a function that many share, such as libc's
+/// `read`.
 #[inline(always)]
 fn call_site(task: Task) -> usize {
-    if HAS_TASK_REGISTERS.load() == 0 || REGS_IP.load() == NO_FIELD || REGS_SP.load() == NO_FIELD {
+    let known = [&REGS_IP, &REGS_SP, &REGS_CALL].iter().all(|field| field.load() != NO_FIELD);
+    if HAS_TASK_REGISTERS.load() == 0 || !known {
         return 0;
     }
     // SAFETY: the task is BTF-typed, and current; the result is BTF-typed too, so that the
     // verifier checks the offsets and makes the loads safe.
     let site = unsafe {
         let registers = bpf_task_pt_regs(task.as_ptr().cast::<task_struct>().cast_mut()) as *const u8;
-        let ip = registers.add(REGS_IP.load() as usize).cast::<u64>().read_volatile();
-        let sp = registers.add(REGS_SP.load() as usize).cast::<u64>().read_volatile();
-        (ip ^ sp).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+        let register = |field: &Global<u32>| registers.add(field.load() as usize).cast::<u64>().read_volatile();
+        let (ip, sp, call) = (register(&REGS_IP), register(&REGS_SP), register(&REGS_CALL));
+        (ip ^ sp ^ (call << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61
     };
     site as usize & (SITES - 1)
 }

@@ -113,20 +113,14 @@ fn symbols(roots: &Roots) -> ProbeStatus {
     }
 }
 
-/// Opening asks for the permission; only reading would need the process's mmap_lock.
 fn user_symbols(roots: &Roots) -> ProbeStatus {
     const NAME: &str = "user symbols";
     const MEASURES: &str = "names of the functions in user stacks";
-    match fs::File::open(roots.proc.join("1/maps")) {
-        Ok(_) => works(NAME, MEASURES),
-        Err(error) => check(
-            NAME,
-            MEASURES,
-            ProbeState::Fallback,
-            &format!("only for processes of the same user: {}/1/maps: {error}", roots.proc.display()),
-            "run as root (CAP_SYS_PTRACE)",
-        ),
+    if preflight::may_look_at_others(&roots.proc) {
+        return works(NAME, MEASURES);
     }
+    let detail = "only for processes of the same user: CAP_SYS_PTRACE is missing";
+    check(NAME, MEASURES, ProbeState::Fallback, detail, "run as root")
 }
 
 fn pressure_files(roots: &Roots) -> ProbeStatus {

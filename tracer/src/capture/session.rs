@@ -172,7 +172,7 @@ impl Session {
             (true, true) => status(ProbeState::Attached, ""),
             (true, false) => status(
                 ProbeState::Attached,
-                "taken unless a thread's waits are usually short: before 5.15 the kernel does not tell its call sites apart",
+                "taken unless a thread's waits are mostly short: before 5.15 the kernel does not tell its call sites apart",
             ),
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct UserStacks {
 #[derive(Default)]
 struct Coverage {
     taken: u64,
-    /// Taken for short ones.
+    /// Not walked, as waits at the same place were mostly short.
     not_walked: u64,
 }
 
@@ -91,7 +91,7 @@ impl UserStacks {
         let Coverage { taken, not_walked } = self.coverage;
         let told = (not_walked > 0).then(|| {
             format!(
-                "{not_walked} of {} waits have no user stack, because waits at the same place were usually short",
+                "{not_walked} of {} waits have no user stack, because waits at the same place were mostly short",
                 taken + not_walked
             )
         });
