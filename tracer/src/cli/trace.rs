@@ -32,6 +32,8 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 const WHILE_COMMAND_RUNS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Length of a slice.
 const SLICE: Duration = Duration::from_secs(1);
+/// How often a command that may be short is looked at before the first slice.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Options of `nfslat trace`.
 #[derive(Debug, Args)]
@@ -170,6 +172,8 @@ async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
     let deadline = opened + args.window();
     let mut ticks = interval_at(opened + SLICE, SLICE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval_at(opened + LOOK, LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut exit_code = None;
     let stopped_early = loop {
         tokio::select! {
@@ -180,6 +184,7 @@ async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
                 exit_code = status?.code();
                 break false;
             }
+            _ = looks.tick(), if command.is_some() && opened.elapsed() < SLICE => run.look(&session)?,
             _ = ticks.tick() => {
                 session.tick();
                 progress.show(run.take_slice(&mut session)?);

@@ -82,6 +82,15 @@ impl Run {
         Ok(Progress { calls: self.calls.done(), threads: self.threads.count() })
     }
 
+    /// Notes which processes have waited so far, so that their functions can be named even if they end
+    /// before the next slice. Much less work than a slice.
+    ///
+    /// # Errors
+    /// If the kernel refuses to hand over a map.
+    pub fn look(&mut self, session: &Session) -> Result<()> {
+        self.threads.look(session)
+    }
+
     /// Closes the window, takes the last slice and makes the recording.
     ///
     /// # Errors

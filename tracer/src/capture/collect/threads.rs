@@ -93,6 +93,14 @@ impl Threads {
         self.free_dead(session, &states, &waits, &counts)
     }
 
+    /// Notes the user stacks of the waits so far.
+    pub(super) fn look(&mut self, session: &Session) -> Result<()> {
+        for (key, _) in maps::read_all::<WaitKey, WaitSum>(maps::data(session.bpf(), "WAITS")?)? {
+            self.user_stacks.index(session, &key);
+        }
+        Ok(())
+    }
+
     fn add_thread(&mut self, session: &Session, key: ThreadKey, now: &ThreadState, slice: &mut Slice) {
         let process = self.process(session, now.tgid, now.kernel_thread != 0);
         let times = times_of(now);
