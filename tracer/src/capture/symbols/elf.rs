@@ -43,10 +43,10 @@ pub(super) fn resolve(file: &File, offsets: &[u64]) -> Result<Vec<Option<String>
         .enable_auto_reload(false)
         .enable_code_info(false)
         .enable_inlined_fns(false)
-        .enable_demangling(true)
+        .enable_demangling(false)
         .build();
     let found = symbolizer.symbolize(&Source::Elf(source), Input::FileOffset(offsets))?;
-    Ok(found.iter().map(|found| found.as_sym().map(|symbol| name::limited(&symbol.name))).collect())
+    Ok(found.iter().map(|found| found.as_sym().map(|symbol| name::readable(&symbol.name))).collect())
 }
 
 /// A file in memory with the parts of an ELF file that name functions, at the same offsets.
