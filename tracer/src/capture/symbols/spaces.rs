@@ -29,9 +29,10 @@ const MAX_SPACES: usize = 1_024;
 const MAX_READS: usize = 4;
 /// Not sooner than this after the last time.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Largest file of `/proc` that is read: a process may have 65,530 mappings
-/// (`vm.max_map_count`) with paths of 4 KiB each, but hardly.
-const MAX_BYTES: u64 = 64 << 20;
+/// How much of a file of `/proc` is read: 65,530 mappings (`vm.max_map_count`) of ordinary length.
+const MAX_BYTES: u64 = 16 << 20;
+/// How much memory all that is known of processes may take.
+const MAX_KEPT_BYTES: usize = 128 << 20;
 
 /// An address space: a process, and which one of its own, as an exec replaces it.
 pub(super) type SpaceId = (u32, u64);
@@ -60,7 +61,7 @@ pub(super) enum Blank {
     Refused,
     /// It did not answer in time.
     Late,
-    /// There are too many.
+    /// There are too many, or it is too large.
     TooMany,
 }
 
@@ -89,6 +90,7 @@ pub(super) struct Spaces {
     /// To be read.
     queue: VecDeque<SpaceId>,
     readers: usize,
+    kept_bytes: usize,
     done: Sender<Reading>,
     results: Receiver<Reading>,
     mounts: KnownMounts,
@@ -105,6 +107,7 @@ impl Spaces {
             spaces: HashMap::new(),
             queue: VecDeque::new(),
             readers: 0,
+            kept_bytes: 0,
             done,
             results,
             mounts: Arc::default(),
@@ -170,10 +173,12 @@ impl Spaces {
             space.reading = false;
             space.blank = match result {
                 // What is not found in it belongs to a program that the process no longer runs.
-                Ok(snapshot) => {
+                Ok(snapshot) if self.kept_bytes + snapshot.bytes() <= MAX_KEPT_BYTES => {
+                    self.kept_bytes += snapshot.bytes();
                     space.snapshots.push(snapshot);
                     Blank::Ended
                 }
+                Ok(_) => Blank::TooMany,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Blank::Refused,
                 Err(_) => Blank::Ended,
             };
@@ -197,6 +202,11 @@ fn find(snapshots: &[Snapshot], address: u64) -> Option<(&Snapshot, &Mapping)> {
 }
 
 impl Snapshot {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        self.mappings.iter().map(|mapping| size_of::<Mapping>() + mapping.path.len()).sum()
+    }
+
     fn read(proc: &Path, pid: u32, mounts: &KnownMounts, memory: (u32, u32)) -> io::Result<Self> {
         let dir = proc.join(pid.to_string());
         let namespace = fs::read_link(dir.join("ns/mnt"))?;
@@ -259,6 +269,16 @@ pub(super) mod tests {
         assert!(mapping.is_file() && snapshot.shares_mounts);
         assert_eq!(snapshot.own_pid, id.0);
         assert_eq!(spaces.find(id, 1).unwrap_err(), Blank::Ended);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let id = (std::process::id(), 1);
+        let mut spaces = Spaces::new(Path::new("/proc"));
+        spaces.kept_bytes = MAX_KEPT_BYTES;
+        spaces.note(id, &[here()]);
+        spaces.settle(Instant::now() + LONG);
+        assert_eq!(spaces.find(id, here()).unwrap_err(), Blank::TooMany);
     }
 
     #[test]
