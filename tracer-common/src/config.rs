@@ -62,7 +62,9 @@ macro_rules! for_each_task_field {
             RWSEM_OWNER = "rw_semaphore", "owner";
             RWSEM_COUNT = "rw_semaphore", "count";
             MUTEX_OWNER = "mutex", "owner";
-            PT_REGS_ORIG_AX = "pt_regs", "orig_ax";
+            REGS_IP = "pt_regs", "ip";
+            REGS_SP = "pt_regs", "sp";
+            REGS_CALL = "pt_regs", "orig_ax";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";

@@ -81,6 +81,12 @@ losses! {
     /// A blocked thread got a CPU without having been woken.
     MissedWakeup = "missed-wakeup",
         "waits whose wake-up the kernel did not report: their end is taken from the scheduler's statistics where it has them";
+    /// The table of user stacks is full.
+    UserStackTableFull = "user-stack-table-full",
+        "user stacks that found no room: their waits are counted, without a user stack";
+    /// The table of wakers is full.
+    WakeTableFull = "wake-table-full",
+        "ends of long waits that found no room in the table of wakers";
 }
 
 /// Number of loss counters.

@@ -6,7 +6,9 @@ use crate::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockSum, LockWaiter},
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
-    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{
+        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
+    },
 };
 
 macro_rules! plain_data {
@@ -31,7 +33,10 @@ plain_data!(
     RpcStats,
     ThreadKey,
     ThreadState,
+    UserStack,
     WaitBucketKey,
     WaitKey,
     WaitSum,
+    WakeKey,
+    WakeSum,
 );

@@ -122,10 +122,40 @@ pub struct ThreadState {
     pub last_flags: u32,
     /// Explicit padding.
     pub pad_last: u32,
+    /// User stack of the present or pending wait: a key of the table of user stacks, or one of
+    /// [`mod@user_stack`].
+    pub user_stack: u64,
+    /// Kernel stack of the thread that ended the pending wait; 0: none.
+    pub waker_stack: u64,
+    /// Process id of that thread; 0: the idle task.
+    pub waker_tgid: u32,
+    /// 1 if the waker's fields belong to the present or pending wait.
+    pub waker_noted: u32,
+    /// Name of the waker.
+    pub waker_comm: [u8; 16],
+    /// By [`Self::site`], in about us: what its waits may spend on walks of the user stack.
+    pub walk_budget: [i32; SITES],
+    /// Call site of the present wait, as an index into [`Self::walk_budget`].
+    pub site: u32,
+    /// Explicit padding.
+    pub pad_at_end: u32,
 }
-const _: () = assert!(size_of::<ThreadState>() == 160);
+const _: () = assert!(size_of::<ThreadState>() == 240);
 
-/// Waits are summed by thread, kernel stack and flags.
+/// Call sites that are told apart per thread, a power of two.
+pub const SITES: usize = 8;
+
+/// Values of [`ThreadState::user_stack`] that are no key. Keys are odd.
+pub mod user_stack {
+    /// Not taken: a kernel thread, a wait that began before the window, or not asked for.
+    pub const NONE: u64 = 0;
+    /// Not walked because waits at the same call site had mostly been short.
+    pub const NOT_WALKED: u64 = 2;
+    /// Walked, and lost: counted in the losses.
+    pub const LOST: u64 = 4;
+}
+
+/// Waits are summed by thread, stacks and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct WaitKey {
@@ -137,8 +167,10 @@ pub struct WaitKey {
     pub flags: u32,
     /// Process id of the thread.
     pub tgid: u32,
+    /// Key of the user stack, or one of [`mod@user_stack`].
+    pub user_stack: u64,
 }
-const _: () = assert!(size_of::<WaitKey>() == 24);
+const _: () = assert!(size_of::<WaitKey>() == 32);
 
 /// Sum over the waits of one [`WaitKey`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,3 +208,53 @@ pub struct KernelStack {
     pub frames: [u64; STACK_DEPTH],
 }
 const _: () = assert!(size_of::<KernelStack>() == 8 * STACK_DEPTH);
+
+/// Deepest user stack kept.
+pub const USER_STACK_DEPTH: usize = 64;
+
+/// A user stack, walked by frame pointers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct UserStack {
+    /// Process id.
+    pub tgid: u32,
+    /// Explicit padding.
+    pub pad: u32,
+    /// Tells the process's address spaces apart: another one after an exec.
+    pub address_space: u64,
+    /// Where it waits, then return addresses, innermost first. Unused frames are 0.
+    pub frames: [u64; USER_STACK_DEPTH],
+}
+const _: () = assert!(size_of::<UserStack>() == 16 + 8 * USER_STACK_DEPTH);
+
+/// The ends of long waits are summed by who waited for what, and who woke it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct WakeKey {
+    /// Hash of the kernel stack of the wait; 0: no stack.
+    pub stack: u64,
+    /// Hash of the waker's kernel stack; 0: no stack.
+    pub waker_stack: u64,
+    /// Process id of the thread that waited.
+    pub tgid: u32,
+    /// [`wait_flags`] of the wait.
+    pub flags: u32,
+    /// Process id of the thread on whose time the wake-up came; 0: the idle task.
+    pub waker_tgid: u32,
+    /// Explicit padding.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<WakeKey>() == 32);
+
+/// Sum over the waits of one [`WakeKey`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct WakeSum {
+    /// Number of waits.
+    pub count: u64,
+    /// Sum of their lengths.
+    pub total_ns: u64,
+    /// Name of the thread that was first to wake.
+    pub comm: [u8; 16],
+}
+const _: () = assert!(size_of::<WakeSum>() == 32);

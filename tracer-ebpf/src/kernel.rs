@@ -113,7 +113,7 @@ impl Task {
     /// Address of the mmap_lock of its address space; 0 for a kernel thread.
     #[inline(always)]
     pub(crate) fn mmap_lock(self) -> u64 {
-        let mm: u64 = self.read(&TASK_MM);
+        let mm = self.address_space();
         if mm == 0 { 0 } else { mm + u64::from(MM_MMAP_LOCK.load()) }
     }
 
@@ -121,6 +121,12 @@ impl Task {
     #[inline(always)]
     pub(crate) fn stack(self) -> u64 {
         self.read(&TASK_STACK)
+    }
+
+    /// Address of its address space, which an exec replaces; 0 for a kernel thread.
+    #[inline(always)]
+    pub(crate) fn address_space(self) -> u64 {
+        self.read(&TASK_MM)
     }
 
     #[inline(always)]

@@ -10,7 +10,9 @@ use nfslat_common::{
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, second},
-    sched::{KernelStack, Occupant, ThreadKey, ThreadState, WaitBucketKey, WaitKey, WaitSum},
+    sched::{
+        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
+    },
 };
 
 /// The window.
@@ -25,6 +27,10 @@ pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_
 #[map]
 pub(crate) static THREADS: HashMap<ThreadKey, ThreadState> = HashMap::with_max_entries(1, 0);
 
+/// Where a new entry of it is put together; the two entries are as for [`SCRATCH_STACK`].
+#[map]
+pub(crate) static SCRATCH_THREAD: PerCpuArray<ThreadState> = PerCpuArray::with_max_entries(2, 0);
+
 /// The thread that each CPU was last seen to switch to.
 #[map]
 pub(crate) static ON_CPU: PerCpuArray<Occupant> = PerCpuArray::with_max_entries(1, 0);
@@ -33,7 +39,7 @@ pub(crate) static ON_CPU: PerCpuArray<Occupant> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
 
-/// Waits summed by thread, stack and flags.
+/// Waits summed by thread, stacks and flags.
 #[map]
 pub(crate) static WAITS: HashMap<WaitKey, WaitSum> = HashMap::with_max_entries(1, 0);
 
@@ -68,6 +74,18 @@ pub(crate) static MM_OWNERS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0)
 /// Where a thread's saved registers lie, from the start of its kernel stack; 0: not known.
 #[map]
 pub(crate) static PT_REGS_OFFSET: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Distinct user stacks by their hash.
+#[map]
+pub(crate) static USER_STACKS: HashMap<u64, UserStack> = HashMap::with_max_entries(1, 0);
+
+/// Where a user stack is walked to before it is hashed.
+#[map]
+pub(crate) static SCRATCH_USER_STACK: PerCpuArray<UserStack> = PerCpuArray::with_max_entries(1, 0);
+
+/// Who ended the long waits.
+#[map]
+pub(crate) static WAKES: HashMap<WakeKey, WakeSum> = HashMap::with_max_entries(1, 0);
 
 /// Offsets of the NFS client's structures.
 #[map]

@@ -25,6 +25,10 @@ pub struct Answer {
     pub waits: Vec<Wait>,
     /// Lock waits by holder.
     pub locks: Vec<Lock>,
+    /// Where in the programs waits began.
+    pub user_stacks: UserStacks,
+    /// Who ended the long waits.
+    pub wakers: Vec<Waker>,
     /// Stall time by group of classes.
     pub groups: BTreeMap<String, u64>,
     /// What was lost.
@@ -175,6 +179,39 @@ pub struct Wait {
     pub count: u64,
     /// Their sum.
     pub total_ns: u64,
+}
+
+/// User stacks of waits.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UserStacks {
+    /// How many different ones.
+    pub distinct: u64,
+    /// Those with the most time.
+    pub most: Vec<UserStack>,
+}
+
+/// Waits of one process with one user stack.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UserStack {
+    /// Number of waits.
+    pub count: u64,
+    /// Innermost first.
+    pub frames: Vec<String>,
+}
+
+/// Ends of long waits of one process by one waker.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Waker {
+    /// Process that waited.
+    pub pid: u32,
+    /// Process of the waker.
+    pub waker_pid: u32,
+    /// Name of the waker's thread.
+    pub waker_comm: String,
+    /// Whether it came in an interrupt.
+    pub interrupt: bool,
+    /// Number of waits.
+    pub count: u64,
 }
 
 /// Something that was lost.

@@ -7,6 +7,8 @@
 //!
 //! A kind is one file in [`kinds`]; [`run`] starts the threads of the chosen kinds.
 
+#[cfg(target_arch = "x86_64")]
+pub mod frames;
 pub mod kinds;
 pub mod meter;
 pub mod run;

@@ -18,7 +18,7 @@ use nfslat_common::{
 };
 
 use crate::{
-    kernel::{self, MM_MMAP_LOCK, MUTEX_OWNER, PT_REGS_ORIG_AX, RWSEM_COUNT, RWSEM_OWNER, TASK_MM, TASK_STACK, Task},
+    kernel::{self, MM_MMAP_LOCK, MUTEX_OWNER, REGS_CALL, RWSEM_COUNT, RWSEM_OWNER, TASK_MM, TASK_STACK, Task},
     loss,
     maps::{LOCK_HOLDERS, LOCK_WAITERS, MM_OWNERS, PT_REGS_OFFSET, SCRATCH_LOCK, THREADS},
     probes::{locks, waits},
@@ -69,7 +69,7 @@ pub(super) fn note_new_process(task: Task) {
 /// Notes where a thread's saved registers lie in its kernel stack: the same for all threads.
 #[inline(always)]
 pub(super) fn note_registers(task: Task) {
-    if !are_known() || PT_REGS_ORIG_AX.load() == NO_FIELD {
+    if !are_known() || REGS_CALL.load() == NO_FIELD {
         return;
     }
     let Some(offset) = PT_REGS_OFFSET.get_ptr_mut(0) else { return };
@@ -166,7 +166,7 @@ fn call_of(task: *const u8) -> i32 {
     if stack == 0 || offset == 0 {
         return call::UNKNOWN;
     }
-    match kernel::read_at::<i64>(stack.wrapping_add(offset) as *const u8, PT_REGS_ORIG_AX.load()) {
+    match kernel::read_at::<i64>(stack.wrapping_add(offset) as *const u8, REGS_CALL.load()) {
         // -1 since the entry of exceptions sets it so (`arch/x86/entry/entry_64.S`).
         Some(number) if number >= 0 => number as i32,
         Some(_) => call::EXCEPTION,

@@ -8,4 +8,6 @@ mod sched;
 mod snapshot;
 mod threads;
 mod twice;
+mod user_stacks;
 mod waits;
+mod wakers;

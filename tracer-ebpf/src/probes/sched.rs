@@ -37,7 +37,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let how = Departure { preempted: preempted & 0xff != 0, scheduler_state };
     let noted = note_switch(leaving, entering, at);
     if leaving.tid() != 0 {
-        threads::leave_cpu(leaving, how, noted.entered_unseen_ns, at);
+        threads::leave_cpu(&ctx, leaving, how, noted.entered_unseen_ns, at);
     }
     if entering.tid() != 0 {
         threads::enter_cpu(entering, noted.queued_ns, at);

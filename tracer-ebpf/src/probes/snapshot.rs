@@ -51,7 +51,7 @@ fn open_window(ctx: *mut IterTask) -> i32 {
         state::BLOCKED
     };
     let since_ns = at.start_ns.max(task.start_time_ns());
-    let Some(thread) = threads::add(task, key, now_in, since_ns) else { return 0 };
+    let Some(thread) = threads::add(task, key, now_in, since_ns, waits::SCRATCH_OF_SNAPSHOT) else { return 0 };
     // SAFETY: a pointer from a map lookup, valid for the run of the program.
     let thread = unsafe { &mut *thread };
     // An event on another CPU may have been first; then it knew better.

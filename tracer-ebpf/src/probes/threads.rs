@@ -4,7 +4,7 @@
 //! The scheduler serialises the events of one thread (run-queue lock, `p->on_cpu`), so its entry
 //! is never written by two CPUs at once and needs no atomics.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST};
 use nfslat_common::{
     loss::LossKind,
     sched::{ThreadKey, ThreadState, state, wait_flags},
@@ -14,8 +14,8 @@ use crate::{
     filter,
     kernel::Task,
     loss,
-    maps::THREADS,
-    probes::{holders, waits},
+    maps::{SCRATCH_THREAD, THREADS},
+    probes::{holders, user_stacks, waits},
     window::Moment,
 };
 
@@ -36,9 +36,16 @@ pub(super) struct Departure {
     pub(super) scheduler_state: u32,
 }
 
-/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported.
+/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported. It is
+/// still the current thread of `ctx`.
 #[inline(always)]
-pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u64>, at: Moment) {
+pub(super) fn leave_cpu(
+    ctx: &impl EbpfContext,
+    task: Task,
+    how: Departure,
+    entered_unseen_ns: Option<u64>,
+    at: Moment,
+) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::ON_CPU, at) else { return };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; see module docs.
@@ -58,6 +65,10 @@ pub(super) fn leave_cpu(task: Task, how: Departure, entered_unseen_ns: Option<u6
     };
     thread.comm = task.comm();
     thread.tgid = task.tgid();
+    if thread.state == state::BLOCKED && !at.closed {
+        thread.waker_noted = 0;
+        user_stacks::take(ctx, task, thread);
+    }
 }
 
 /// Makes up for a switch that went unreported: the thread has had the CPU since the given moment.
@@ -117,7 +128,7 @@ pub(super) fn begin(task: Task, at: Moment) {
     if at.closed || !filter::selects(task) {
         return;
     }
-    add(task, task.key(), state::RUNNABLE, at.now_ns);
+    add(task, task.key(), state::RUNNABLE, at.now_ns, waits::SCRATCH_OF_SCHEDULER);
 }
 
 /// Ends the present wait of a blocked thread at this moment: adds it to the sums and, if it was
@@ -140,6 +151,7 @@ pub(super) fn end_wait(key: ThreadKey, thread: &mut ThreadState, at: Moment) {
         thread.short_count += 1;
     } else {
         thread.pending_wait_ns = length_ns;
+        user_stacks::earn(thread, length_ns);
     }
     if thread.wait_flags & wait_flags::LOCK != 0 {
         if is_short {
@@ -166,18 +178,19 @@ pub(super) fn forget_departure(thread: &mut ThreadState, at: Moment) {
 
 /// Adds the entry of a thread whose state since the start of the window is known.
 #[inline(always)]
-pub(super) fn add(task: Task, key: ThreadKey, state: u32, since_ns: u64) -> Option<*mut ThreadState> {
-    let fresh = ThreadState {
-        tgid: task.tgid(),
-        state,
-        since_ns,
-        first_ns: since_ns,
-        kernel_thread: u32::from(task.is_kernel_thread()),
-        comm: task.comm(),
-        ..ThreadState::default()
-    };
+pub(super) fn add(task: Task, key: ThreadKey, state: u32, since_ns: u64, scratch: u32) -> Option<*mut ThreadState> {
+    let fresh = SCRATCH_THREAD.get_ptr_mut(scratch)?;
+    // SAFETY: a pointer from a map lookup; the entry is this CPU's and this kind of program's own.
+    let fresh = unsafe { &mut *fresh };
+    *fresh = ThreadState::default();
+    fresh.tgid = task.tgid();
+    fresh.state = state;
+    fresh.since_ns = since_ns;
+    fresh.first_ns = since_ns;
+    fresh.kernel_thread = u32::from(task.is_kernel_thread());
+    fresh.comm = task.comm();
     // A failure is a full table, or another CPU was first: the look-up tells.
-    let _ = THREADS.insert(key, fresh, u64::from(BPF_NOEXIST));
+    let _ = THREADS.insert(key, &*fresh, u64::from(BPF_NOEXIST));
     let thread = THREADS.get_ptr_mut(key);
     if thread.is_none() {
         loss::count(LossKind::ThreadTableFull);
@@ -205,7 +218,7 @@ fn find_or_add(task: Task, key: ThreadKey, assumed: u32, at: Moment) -> Option<*
     } else {
         at.start_ns
     };
-    let thread = add(task, key, assumed, since_ns)?;
+    let thread = add(task, key, assumed, since_ns, waits::SCRATCH_OF_SCHEDULER)?;
     if assumed == state::BLOCKED && !at.snapshot_done {
         // SAFETY: as in `leave_cpu`.
         let thread = unsafe { &mut *thread };

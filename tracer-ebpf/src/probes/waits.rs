@@ -12,9 +12,7 @@ use aya_ebpf::{
 use nfslat_common::{
     buckets,
     loss::LossKind,
-    sched::{
-        KernelStack, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum, wait_flags,
-    },
+    sched::{KernelStack, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum, wait_flags},
 };
 
 use crate::{
@@ -22,7 +20,7 @@ use crate::{
     kernel::Task,
     loss,
     maps::{SCRATCH_STACK, STACKS, WAIT_BUCKETS, WAITS},
-    probes::holders,
+    probes::{holders, wakers},
 };
 
 /// Waits shorter than this are summed without a stack.
@@ -58,7 +56,9 @@ pub(super) fn record_pending_without_stack(key: ThreadKey, thread: &mut ThreadSt
 fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64, scratch: u32) {
     let length_ns = thread.pending_wait_ns;
     thread.pending_wait_ns = 0;
-    let wait = WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid };
+    let wait =
+        WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid, user_stack: thread.user_stack };
+    wakers::record(thread, stack, length_ns);
     add_to_sum(wait, length_ns);
     add_to_histogram(wait, length_ns);
     if thread.wait_flags & wait_flags::LOCK != 0 {
@@ -123,14 +123,19 @@ fn walk(task: Task, scratch: u32) -> u64 {
             0,
         )
     };
+    // SAFETY: a pointer from a map lookup; the entry is this CPU's own, and the two users of the
+    // map have an entry each.
+    keep(unsafe { &*scratch }, length)
+}
+
+/// Keeps a stack of which `length` bytes were walked, and returns its key; 0 if there is none.
+#[inline(always)]
+pub(super) fn keep(stack: &KernelStack, length: i64) -> u64 {
     if length <= 0 {
         loss::count(LossKind::StackWalkFailed);
         return 0;
     }
-    // SAFETY: a pointer from a map lookup; the entry is this CPU's own, and the two users of the
-    // map have an entry each.
-    let stack = unsafe { &*scratch };
-    let key = hash(stack);
+    let key = hash(&stack.frames, HASH_SEED);
     if STACKS.get_ptr(key).is_some() {
         return key;
     }
@@ -148,14 +153,17 @@ fn walk(task: Task, scratch: u32) -> u64 {
     }
 }
 
-/// A 64-bit hash of the frames. Among 20,000 stacks the odds of one collision are about 1 in
-/// 9 x 10^10. Never 0, which stands for no stack.
+/// Where the hash of a kernel stack begins.
+const HASH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A 64-bit hash of the frames up to the first 0. Among 20,000 stacks the odds of one collision are about 1 in
+/// 9 x 10^10. Always odd: even numbers stand for no stack.
 #[inline(always)]
-fn hash(stack: &KernelStack) -> u64 {
-    let mut hash: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) fn hash<const DEPTH: usize>(frames: &[u64; DEPTH], seed: u64) -> u64 {
+    let mut hash = seed;
     let mut index = 0;
-    while index < STACK_DEPTH {
-        let frame = stack.frames[index];
+    while index < DEPTH {
+        let frame = frames[index];
         if frame == 0 {
             break;
         }

@@ -47,6 +47,10 @@ pub struct Answer {
     pub locks: Vec<LockRow>,
     /// Threads, by pid and tid.
     pub threads: Vec<ThreadRow>,
+    /// Where in the programs waits began.
+    pub user_stacks: UserStacks,
+    /// Who ended the long waits, most time first.
+    pub wakers: Vec<WakerRow>,
     /// NFS mounts seen.
     pub mounts: Vec<Mount>,
     /// NFS calls by mount, server, transport and operation; most time first.
@@ -76,6 +80,53 @@ pub struct AnswerWindow {
     pub duration_ns: u64,
     /// True if it ended before the time asked for.
     pub stopped_early: bool,
+}
+
+/// User stacks of waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UserStacks {
+    /// How many different ones there are.
+    pub distinct: u64,
+    /// Number of waits that have one.
+    pub waits: u64,
+    /// By process, those with the most time, most first.
+    pub most: Vec<UserStackRow>,
+}
+
+/// Waits of one process with one user stack.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UserStackRow {
+    /// Process.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Innermost first: a function, or `FILE+OFFSET`, or an address.
+    pub frames: Vec<String>,
+    /// Why outer frames are missing; `null` if they do not seem to be.
+    pub cut: Option<String>,
+}
+
+/// Ends of long waits of one process by one waker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WakerRow {
+    /// Process that waited.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Process of the thread on whose time the wake-up came; 0: the idle task.
+    pub waker_pid: u32,
+    /// Name of that thread.
+    pub waker_comm: String,
+    /// True if it came in an interrupt: then that thread has nothing to do with it.
+    pub interrupt: bool,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
 }
 
 /// Time by group.

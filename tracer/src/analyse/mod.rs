@@ -2,6 +2,7 @@
 
 mod account;
 pub mod answer;
+mod callers;
 pub mod classify;
 mod completeness;
 pub mod findings;
@@ -45,6 +46,8 @@ pub fn answer(recording: &Recording) -> Answer {
         waits: account.waits,
         locks: locks::rows(recording),
         threads: account.threads,
+        user_stacks: callers::user_stacks(recording),
+        wakers: callers::wakers(recording),
         mounts: recording.mounts.clone(),
         rpc,
         in_flight,

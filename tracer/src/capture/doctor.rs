@@ -31,7 +31,11 @@ pub fn examine() -> Examination {
     let attached = if checks.iter().any(|check| check.state == ProbeState::Missing) {
         None
     } else {
-        Some(Session::attach(&Settings { min_wait: Duration::from_micros(10), ..Settings::default() }))
+        Some(Session::attach(&Settings {
+            min_wait: Duration::from_micros(10),
+            user_stacks: true,
+            ..Settings::default()
+        }))
     };
     let can_trace = matches!(attached, Some(Ok(_)));
     match attached {
@@ -46,6 +50,7 @@ pub fn examine() -> Examination {
         None => {}
     }
     checks.push(symbols(&roots));
+    checks.push(user_symbols(&roots));
     checks.push(pressure_files(&roots));
     checks.push(open_calls(&roots));
     checks.push(mounts());
@@ -106,6 +111,16 @@ fn symbols(roots: &Roots) -> ProbeStatus {
             "run as root, with kernel.kptr_restrict below 2",
         )
     }
+}
+
+fn user_symbols(roots: &Roots) -> ProbeStatus {
+    const NAME: &str = "user symbols";
+    const MEASURES: &str = "names of the functions in user stacks";
+    if preflight::may_look_at_others(&roots.proc) {
+        return works(NAME, MEASURES);
+    }
+    let detail = "only for processes of the same user: CAP_SYS_PTRACE is missing";
+    check(NAME, MEASURES, ProbeState::Fallback, detail, "run as root")
 }
 
 fn pressure_files(roots: &Roots) -> ProbeStatus {

@@ -12,7 +12,7 @@ use super::{
 /// Room for threads, and for what scales with them. The sums of a dead thread are read and its
 /// entry freed about once a second.
 const MAX_THREADS: u32 = 65_536;
-/// Room for thread x stack x flags.
+/// Room for thread x stacks x flags.
 const MAX_WAITS: u32 = 131_072;
 /// Room for buckets in use of wait histograms.
 const MAX_WAIT_BUCKETS: u32 = 131_072;
@@ -24,6 +24,12 @@ const MAX_LOCK_WAITERS: u32 = 16_384;
 const MAX_LOCK_HOLDERS: u32 = 32_768;
 /// Room for processes by the address of their mmap_lock, dead ones included.
 const MAX_PROCESSES: u32 = 32_768;
+/// Room for distinct user stacks of processes that live; those of dead ones are freed.
+const MAX_USER_STACKS: u32 = 32_768;
+/// Room for who woke whom from what.
+const MAX_WAKES: u32 = 32_768;
+/// The waker is kept for waits of at least this length.
+const LONG_WAIT_NS: u64 = 1_000_000;
 /// Room for operation x client x transport, each with a value per CPU.
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
@@ -46,6 +52,8 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
     check_fields(&layout.fields)?;
+    let user_stacks = u32::from(settings.user_stacks);
+    let has_registers = u32::from(layout.task_registers);
 
     let mut loader = EbpfLoader::new();
     for field in &layout.fields {
@@ -58,6 +66,9 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
         .override_global("SECOND_PROGRAMS", &has_second_programs, true)
         .override_global("LOCK_EVENTS", &lock_events, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
+        .override_global("LONG_WAIT_NS", &LONG_WAIT_NS, true)
+        .override_global("USER_STACKS_WANTED", &user_stacks, true)
+        .override_global("HAS_TASK_REGISTERS", &has_registers, true)
         .override_global("FILTER_MODE", &selection.mode, true)
         .override_global("FILTER_TGID", &selection.tgid, true)
         .override_global("FILTER_COMM_LOW", &selection.comm[0], true)
@@ -71,6 +82,8 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
         .map_max_entries("LOCK_WAITERS", if layout.lock_events { MAX_LOCK_WAITERS } else { 1 })
         .map_max_entries("LOCK_HOLDERS", if layout.lock_events { MAX_LOCK_HOLDERS } else { 1 })
         .map_max_entries("MM_OWNERS", if layout.lock_events { MAX_PROCESSES } else { 1 })
+        .map_max_entries("USER_STACKS", MAX_USER_STACKS)
+        .map_max_entries("WAKES", MAX_WAKES)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
         .map_max_entries("RPC_STATS_SECOND", if second_programs { MAX_RPC_SERIES } else { 1 })
         .map_max_entries("MARKS", if second_programs { MAX_MARKS } else { 1 })

@@ -12,6 +12,7 @@ mod proc;
 mod second;
 mod session;
 mod settings;
+mod symbols;
 
 pub use collect::{Progress, Run};
 pub use session::Session;

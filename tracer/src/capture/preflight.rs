@@ -29,14 +29,24 @@ const SYS_ADMIN: u32 = 21;
 /// # Errors
 /// If its status cannot be read.
 pub(super) fn missing_capabilities(proc: &Path) -> Result<Vec<&'static Capability>> {
-    let path = proc.join("self/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let effective = status
-        .lines()
-        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
-        .with_context(|| format!("{} has no CapEff line", path.display()))?;
+    let effective = effective(proc)?;
     let has = |number: u32| effective & (1 << number) != 0;
     Ok(NEEDED.iter().filter(|needed| !has(needed.number) && (needed.name == "CAP_SYSLOG" || !has(SYS_ADMIN))).collect())
+}
+
+/// True if this process may look at what the processes of others have mapped (CAP_SYS_PTRACE).
+pub(super) fn may_look_at_others(proc: &Path) -> bool {
+    const SYS_PTRACE: u32 = 19;
+    effective(proc).is_ok_and(|effective| effective & (1 << SYS_PTRACE) != 0)
+}
+
+fn effective(proc: &Path) -> Result<u64> {
+    let path = proc.join("self/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
+        .with_context(|| format!("{} has no CapEff line", path.display()))
 }
 
 /// Fails with the missing capabilities and the remedy.
@@ -76,6 +86,16 @@ mod tests {
     #[test]
     fn an_ordinary_user_lacks_all() {
         assert_eq!(missing("0000000000000000"), ["CAP_BPF", "CAP_PERFMON", "CAP_SYSLOG"]);
+    }
+
+    #[test]
+    fn looking_at_others_needs_a_capability_of_its_own() {
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir(proc.path().join("self")).unwrap();
+        for (cap_eff, may) in [("0000000000080000", true), ("000001fffff7ffff", false)] {
+            fs::write(proc.path().join("self/status"), format!("CapEff:\t{cap_eff}\n")).unwrap();
+            assert_eq!(may_look_at_others(proc.path()), may);
+        }
     }
 
     #[test]

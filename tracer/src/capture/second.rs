@@ -17,7 +17,7 @@ use super::kernel::maps;
 const PREEMPTING: u32 = 7;
 
 /// Programs that nothing can preempt (the scheduler calls them with interrupts off).
-const ALONE: [&str; 3] = ["sched_switch", "sched_wakeup", "sched_wakeup_new"];
+const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "sched_waking"];
 /// Hooks whose second program does the same once more, which changes nothing. How often both were
 /// left out for one event is not known, only that it was not more often than either. (Where both were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)

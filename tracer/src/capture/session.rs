@@ -36,6 +36,11 @@ const CALL_HOOKS: [(&str, &str); 3] = [
     ("rpc_task_end", "calls in flight"),
 ];
 
+/// What the walk of user stacks is called among the probes.
+pub(super) const USER_STACKS: &str = "user stacks";
+/// What it measures.
+const USER_STACKS_MEASURE: &str = "where in a program a wait begins, by frame pointers";
+
 /// Longer than an event stays between the two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
 
@@ -73,6 +78,24 @@ impl Session {
     /// # Errors
     /// If capabilities are missing, or the kernel refuses what cannot be done without.
     pub fn attach(settings: &Settings) -> Result<Self> {
+        let result = Self::attach_all(settings);
+        let Err(error) = result else { return result };
+        if !settings.user_stacks {
+            return Err(error);
+        }
+        // A kernel that cannot walk user stacks can do all the rest. If not, its first word counts.
+        let without = Settings { user_stacks: false, ..settings.clone() };
+        let Ok(mut session) = Self::attach_all(&without) else { return Err(error) };
+        session.probes.retain(|probe| probe.hook != USER_STACKS);
+        session.probes.push(ProbeStatus {
+            state: ProbeState::Fallback,
+            detail: format!("waits have no user stack: {error:#}"),
+            ..attached(USER_STACKS, USER_STACKS_MEASURE)
+        });
+        Ok(session)
+    }
+
+    fn attach_all(settings: &Settings) -> Result<Self> {
         let roots = Roots::default();
         preflight::check(&roots.proc)?;
         let types = KernelTypes::read(&roots.btf())?;
@@ -95,12 +118,14 @@ impl Session {
             logger,
         };
         session.attach_scheduler(settings.filter.command)?;
+        session.probes.push(user_stacks_status(settings.user_stacks, layout.task_registers));
         session.attach_rpc(rpc_offsets, false);
         Ok(session)
     }
 
     fn attach_scheduler(&mut self, follow_children: bool) -> Result<()> {
         const LOCKS: &str = "which lock a thread waits for";
+        const WAKERS: &str = "who ended the long waits";
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let mut hooks = vec![
             ("sched_switch", "time on CPU, runnable and blocked"),
@@ -131,6 +156,11 @@ impl Session {
                 },
             });
         }
+        let result = self.attach_btf("sched_waking", &btf);
+        self.probes.push(match result {
+            Ok(()) => attached("sched:sched_waking", WAKERS),
+            Err(error) => not_attached("sched:sched_waking", WAKERS, &brief(error)),
+        });
         if let Err(error) = self.attach_btf("sched_process_exec", &btf) {
             let error = brief(error);
             self.probes.push(not_attached("sched:sched_process_exec", "whose mmap_lock it is, after an exec", &error));
@@ -426,6 +456,23 @@ fn brief(error: ProgramError) -> anyhow::Error {
         return anyhow!("the kernel rejects the program ({io_error}): {last}");
     }
     error.into()
+}
+
+/// What is said of user stacks. `sites_told_apart`: the kernel shows from where a thread came in.
+fn user_stacks_status(wanted: bool, sites_told_apart: bool) -> ProbeStatus {
+    let status = |state, detail: &str| ProbeStatus {
+        state,
+        detail: detail.to_owned(),
+        ..attached(USER_STACKS, USER_STACKS_MEASURE)
+    };
+    match (wanted, sites_told_apart) {
+        (false, _) => status(ProbeState::NotApplicable, "not asked for (--user-stacks=off)"),
+        (true, true) => status(ProbeState::Attached, ""),
+        (true, false) => status(
+            ProbeState::Attached,
+            "taken unless a thread's waits are mostly short: before 5.15 the kernel does not tell its call sites apart",
+        ),
+    }
 }
 
 fn attached(hook: &str, measures: &str) -> ProbeStatus {

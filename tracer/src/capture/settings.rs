@@ -22,4 +22,6 @@ pub struct Settings {
     pub filter: Filter,
     /// Waits shorter than this are summed without a stack.
     pub min_wait: Duration,
+    /// Take user stacks too.
+    pub user_stacks: bool,
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::{
     process::{Child, Command},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until},
@@ -32,6 +32,8 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 const WHILE_COMMAND_RUNS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Length of a slice.
 const SLICE: Duration = Duration::from_secs(1);
+/// How often a command that may be short is looked at before the first slice.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Options of `nfslat trace`.
 #[derive(Debug, Args)]
@@ -66,6 +68,10 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "TIME", default_value = "10us", value_parser = duration::parse)]
     min_wait: Duration,
 
+    /// Take the user stacks of waits, by frame pointers
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    user_stacks: Switch,
+
     /// Keep a recording in this file, for nfslat report
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -82,6 +88,13 @@ pub(super) struct TraceArgs {
     /// with --json
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// Runs the command.
@@ -122,6 +135,7 @@ impl TraceArgs {
                 command: !self.command.is_empty(),
             },
             min_wait: self.min_wait,
+            user_stacks: self.user_stacks == Switch::On,
         })
     }
 
@@ -158,6 +172,8 @@ async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
     let deadline = opened + args.window();
     let mut ticks = interval_at(opened + SLICE, SLICE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = interval_at(opened + LOOK, LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut exit_code = None;
     let stopped_early = loop {
         tokio::select! {
@@ -168,6 +184,7 @@ async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
                 exit_code = status?.code();
                 break false;
             }
+            _ = looks.tick(), if command.is_some() && opened.elapsed() < SLICE => run.look(&session)?,
             _ = ticks.tick() => {
                 session.tick();
                 progress.show(run.take_slice(&mut session)?);

@@ -79,7 +79,7 @@ pub struct Stack {
 }
 
 /// A user-space stack.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserStack {
     /// Innermost frame first.
     pub frames: Vec<UserFrame>,
@@ -89,13 +89,14 @@ pub struct UserStack {
 }
 
 /// A frame of a user-space stack.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserFrame {
     /// Demangled name; empty where no symbol was found.
     pub function: String,
     /// File that holds the code, such as `/usr/bin/x` or `[vdso]`; empty if not known.
     pub module: String,
-    /// Address within that file, or the address itself if the file is not known.
+    /// Offset in that file (not its own addresses, which may differ), or the address itself if the
+    /// file is not known.
     pub offset: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use crate::check::Check;
 
+mod callers;
 mod classes;
 pub mod doctor;
 mod filters;
@@ -41,6 +42,9 @@ pub static ALL: &[Check] = &[
     classes::INODE_LOCK,
     holders::KNOWN_HOLDER,
     holders::OTHER_MM,
+    callers::FUNCTIONS,
+    callers::MANY,
+    callers::WAKER,
     filters::PROCESS,
     filters::COMM,
     filters::CGROUP,

@@ -9,6 +9,8 @@ mod block_read;
 mod busy;
 mod child;
 mod compete;
+#[cfg(target_arch = "x86_64")]
+mod deep;
 mod epoll;
 mod files;
 mod fsync;
@@ -62,6 +64,10 @@ pub const ALL: &[Kind] = &[
     nfs_meta::KIND,
     nfs_mixed::KIND,
     nfs_mmap::KIND,
+    #[cfg(target_arch = "x86_64")]
+    deep::KIND,
+    #[cfg(target_arch = "x86_64")]
+    deep::STACKS_KIND,
 ];
 
 /// Kinds that wait for one known thing each and need no folder.

@@ -11,7 +11,7 @@ use nfslat_common::{
     rpc::{ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
 };
 
-use super::threads::text;
+use super::text;
 use crate::{
     capture::{
         kernel::maps,

@@ -6,7 +6,7 @@ use nfslat_common::{
     sched::wait_flags,
 };
 
-use super::threads::{Threads, text};
+use super::{text, threads::Threads};
 use crate::{
     capture::{kernel::maps, session::Session},
     model::{Call, Holder, HolderKind, LockSeries},

@@ -6,11 +6,17 @@
 mod calls;
 mod locks;
 mod threads;
+mod user_stacks;
+mod wakers;
 mod who;
 
 use std::fs::File;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap as BpfHashMap, MapError},
+};
 use nfslat_common::loss::LossKind;
 
 use super::{
@@ -88,6 +94,15 @@ impl Run {
         Ok(Progress { calls: self.calls.done(), threads: self.threads.count() })
     }
 
+    /// Notes which processes have waited so far, so that their functions can be named even if they end
+    /// before the next slice. Much less work than a slice.
+    ///
+    /// # Errors
+    /// If the kernel refuses to hand over a map.
+    pub fn look(&mut self, session: &Session) -> Result<()> {
+        self.threads.look(session)
+    }
+
     /// Closes the window, takes the last slice and makes the recording.
     ///
     /// # Errors
@@ -116,8 +131,11 @@ impl Run {
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
-        let mut threads = self.threads.finish(session, window)?;
+        let named = self.threads.resolve_user_stacks(&mut probes);
+        let mut threads = self.threads.finish(session, window, &stacks)?;
         self.who.finish(&mut threads.processes);
+        let mut losses = losses(session)?;
+        losses.extend(named.losses);
         Ok(Recording {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host::read(&session.roots.proc),
@@ -132,9 +150,9 @@ impl Run {
             threads: threads.threads,
             stacks,
             waits: threads.waits,
-            user_stacks: Vec::new(),
+            user_stacks: named.stacks,
             locks,
-            wakes: Vec::new(),
+            wakes: threads.wakes,
             slices: self.slices,
             in_flight,
             pressure: self
@@ -142,7 +160,7 @@ impl Run {
                 .zip(pressure_after)
                 .map(|(before, after)| pressure::difference(before, after)),
             machine: Some(machine),
-            losses: losses(session)?,
+            losses,
             cost: Cost {
                 // Loading the programs is over before the window opens, and not part of it.
                 user_cpu_ns: own_cost::cpu_ns().saturating_sub(self.cpu_before_ns),
@@ -198,4 +216,21 @@ fn symbols(session: &Session, addresses: &[u64], probes: &mut Vec<ProbeStatus>) 
         });
     }
     found.unwrap_or_else(|_| vec![None; addresses.len()])
+}
+
+/// Text up to the first 0.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// Frees one entry; it may be gone already.
+fn remove<K: Pod, V: Pod>(bpf: &mut Ebpf, map: &str, key: &K) -> Result<()> {
+    let map = bpf.map_mut(map).ok_or_else(|| anyhow!("the kernel side has no map {map}"))?;
+    let mut map: BpfHashMap<_, K, V> = BpfHashMap::try_from(map)?;
+    match map.remove(key) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -2,25 +2,25 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, anyhow};
-use aya::{
-    Ebpf, Pod,
-    maps::{HashMap as BpfHashMap, MapError},
-};
+use anyhow::Result;
 use nfslat_common::{
     buckets,
     sched::{
         KernelStack, Occupant, STACK_DEPTH, ThreadKey, ThreadState, WAIT_COARSE, WaitBucketKey, WaitKey, WaitSum,
-        state, wait_flags,
+        WakeKey, WakeSum, state, wait_flags,
     },
 };
 
-use super::symbols;
+use super::{
+    remove, symbols, text,
+    user_stacks::{NamedStacks, UserStacks},
+    wakers,
+};
 use crate::{
     capture::{kernel::maps, proc::processes, session::Session},
     model::{
         Histogram, ProbeStatus, Process, Slice, Stack, Thread, ThreadSlice, ThreadTimes, WaitHistogramSlice,
-        WaitSeries, WaitSlice, Window,
+        WaitSeries, WaitSlice, WakeSeries, Window,
     },
 };
 
@@ -37,6 +37,9 @@ pub(super) struct Threads {
     stacks: Vec<u64>,
     stack_index: HashMap<u64, u32>,
     series: Vec<WaitSeries>,
+    user_stacks: UserStacks,
+    wakes: Vec<WakeSeries>,
+    wake_index: HashMap<WakeKey, usize>,
     listed: Vec<ListedThread>,
 }
 
@@ -62,6 +65,7 @@ pub(super) struct ThreadParts {
     pub(super) processes: Vec<Process>,
     pub(super) threads: Vec<Thread>,
     pub(super) waits: Vec<WaitSeries>,
+    pub(super) wakes: Vec<WakeSeries>,
 }
 
 impl Threads {
@@ -90,6 +94,7 @@ impl Threads {
         let states = maps::read_all::<ThreadKey, ThreadState>(maps::data(session.bpf(), "THREADS")?)?;
         let waits = maps::read_all::<WaitKey, WaitSum>(maps::data(session.bpf(), "WAITS")?)?;
         let counts = maps::read_all::<WaitBucketKey, u64>(maps::data(session.bpf(), "WAIT_BUCKETS")?)?;
+        let wakes = maps::read_all::<WakeKey, WakeSum>(maps::data(session.bpf(), "WAKES")?)?;
         for (key, thread) in &states {
             self.add_thread(session, *key, thread, slice);
         }
@@ -97,7 +102,18 @@ impl Threads {
             self.add_wait(session, *key, *sum, slice);
         }
         self.add_histograms(session, &counts, slice);
+        for (key, sum) in &wakes {
+            self.add_wake(session, *key, sum);
+        }
         self.free_dead(session, &states, &waits, &counts)
+    }
+
+    /// Notes the user stacks of the waits so far.
+    pub(super) fn look(&mut self, session: &Session) -> Result<()> {
+        for (key, _) in maps::read_all::<WaitKey, WaitSum>(maps::data(session.bpf(), "WAITS")?)? {
+            self.user_stacks.index(session, &key);
+        }
+        Ok(())
     }
 
     fn add_thread(&mut self, session: &Session, key: ThreadKey, now: &ThreadState, slice: &mut Slice) {
@@ -129,7 +145,8 @@ impl Threads {
                 return;
             };
             let stack = self.stack(key.stack);
-            self.series.push(WaitSeries { thread, stack, user_stack: None, flags: key.flags, max_ns: 0 });
+            let user_stack = self.user_stacks.index(session, &key);
+            self.series.push(WaitSeries { thread, stack, user_stack, flags: key.flags, max_ns: 0 });
             let index = (self.series.len() - 1) as u32;
             self.waits.insert(key, SeenWait { index, sum: WaitSum::default() });
             self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
@@ -141,7 +158,30 @@ impl Threads {
             slice.waits.push(WaitSlice { wait: seen.index, count, total_ns });
             self.series[seen.index as usize].max_ns = sum.max_ns;
             seen.sum = sum;
+            self.user_stacks.count(&key, count);
         }
+    }
+
+    fn add_wake(&mut self, session: &Session, key: WakeKey, sum: &WakeSum) {
+        let index = match self.wake_index.get(&key) {
+            Some(&index) => index,
+            None => {
+                let series = WakeSeries {
+                    process: self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0),
+                    stack: self.stack(key.stack),
+                    flags: key.flags,
+                    waker_pid: key.waker_tgid,
+                    waker_comm: text(&sum.comm),
+                    waker_stack: self.stack(key.waker_stack),
+                    ..WakeSeries::default()
+                };
+                self.wakes.push(series);
+                self.wake_index.insert(key, self.wakes.len() - 1);
+                self.wakes.len() - 1
+            }
+        };
+        let series = &mut self.wakes[index];
+        (series.count, series.total_ns) = (sum.count, sum.total_ns);
     }
 
     fn add_histograms(&mut self, session: &Session, counts: &[(WaitBucketKey, u64)], slice: &mut Slice) {
@@ -203,8 +243,16 @@ impl Threads {
             remove::<ThreadKey, ThreadState>(bpf, "THREADS", key)?;
             self.threads.remove(key);
         }
+        let gone_wakes: Vec<_> = self.wake_index.keys().copied().filter(|key| gone.contains(&key.tgid)).collect();
+        for key in gone_wakes {
+            remove::<WakeKey, WakeSum>(bpf, "WAKES", &key)?;
+            self.wake_index.remove(&key);
+        }
         for tgid in &gone {
             self.process_index.remove(tgid);
+        }
+        if !gone.is_empty() {
+            UserStacks::free(session, &gone)?;
         }
         Ok(())
     }
@@ -248,16 +296,30 @@ impl Threads {
             .iter()
             .map(|hash| {
                 let frames = frames(hash);
-                Stack { frames: frames.iter().map(name).collect(), truncated: frames.len() == STACK_DEPTH }
+                let names: Vec<_> = frames.iter().map(name).collect();
+                Stack { frames: wakers::without_tracer(&names).to_vec(), truncated: frames.len() == STACK_DEPTH }
             })
             .collect())
+    }
+
+    /// The user stacks seen, with the names of their functions. Waits refer to them from here on.
+    pub(super) fn resolve_user_stacks(&mut self, probes: &mut [ProbeStatus]) -> NamedStacks {
+        let named = std::mem::take(&mut self.user_stacks).finish(probes);
+        for wait in &mut self.series {
+            wait.user_stack = wait.user_stack.and_then(|index| named.renumbered.get(index as usize).copied());
+        }
+        named
     }
 
     /// Closes the books: states that last to the end of the window are added.
     ///
     /// # Errors
     /// If the kernel refuses to hand over a map.
-    pub(super) fn finish(self, session: &Session, window: Window) -> Result<ThreadParts> {
+    pub(super) fn finish(mut self, session: &Session, window: Window, stacks: &[Stack]) -> Result<ThreadParts> {
+        for wake in &mut self.wakes {
+            let stack = wake.waker_stack.and_then(|index| stacks.get(index as usize));
+            wake.interrupt = stack.is_some_and(|stack| wakers::in_interrupt(&stack.frames));
+        }
         let end_ns = session.end_ns;
         let occupants: HashSet<ThreadKey> = maps::read_per_cpu_array::<Occupant>(session.bpf(), "ON_CPU")?
             .concat()
@@ -289,7 +351,7 @@ impl Threads {
                 }
             })
             .collect();
-        Ok(ThreadParts { processes: self.processes, threads, waits: self.series })
+        Ok(ThreadParts { processes: self.processes, threads, waits: self.series, wakes: self.wakes })
     }
 }
 
@@ -314,22 +376,5 @@ fn difference(now: &ThreadTimes, before: &ThreadTimes) -> ThreadTimes {
         short_count: now.short_count - before.short_count,
         wait_count: now.wait_count - before.wait_count,
         run_count: now.run_count - before.run_count,
-    }
-}
-
-/// Text up to the first 0.
-pub(super) fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
-}
-
-/// Frees one entry; it may be gone already.
-fn remove<K: Pod, V: Pod>(bpf: &mut Ebpf, map: &str, key: &K) -> Result<()> {
-    let map = bpf.map_mut(map).ok_or_else(|| anyhow!("the kernel side has no map {map}"))?;
-    let mut map: BpfHashMap<_, K, V> = BpfHashMap::try_from(map)?;
-    match map.remove(key) {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }

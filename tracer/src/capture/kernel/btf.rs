@@ -22,6 +22,8 @@ pub(crate) struct SchedulerLayout {
     pub(crate) switch_has_state: bool,
     /// True if the kernel reports waits for locks (5.19 and later).
     pub(crate) lock_events: bool,
+    /// True if programs can ask for the registers that a thread came into the kernel with (5.15 and later).
+    pub(crate) task_registers: bool,
 }
 
 /// Offset of one field read from BTF-typed pointers, for a global of the kernel side.
@@ -60,7 +62,8 @@ impl KernelTypes {
     pub(crate) fn scheduler_layout(&self) -> Result<SchedulerLayout> {
         let switch_has_state = self.tracepoint_arguments("sched_switch")? >= 4;
         let lock_events = self.tracepoint_arguments("contention_begin").is_ok();
-        Ok(SchedulerLayout { fields: self.task_fields(), switch_has_state, lock_events })
+        let task_registers = self.has_function("bpf_task_pt_regs");
+        Ok(SchedulerLayout { fields: self.task_fields(), switch_has_state, lock_events, task_registers })
     }
 
     fn task_fields(&self) -> Vec<TaskField> {
@@ -73,6 +76,12 @@ impl KernelTypes {
             };
         }
         nfslat_common::for_each_task_field!(look_up)
+    }
+
+    /// True if the kernel has a function of this name; a helper of BPF programs is one.
+    fn has_function(&self, name: &str) -> bool {
+        let types = self.vmlinux.resolve_types_by_name(name).unwrap_or_default();
+        types.iter().any(|found| matches!(found, Type::Func(_)))
     }
 
     /// Number of arguments of a tracepoint, without the kernel's own first one.
