@@ -19,7 +19,7 @@ prepare_bare() {
 
 prepare_with-nfs() {
     nfs_serve
-    load nfs nfsv3 nfsv4
+    load nfs nfsv3 nfsv4 sch_netem
 }
 
 prepare_two-clients() {

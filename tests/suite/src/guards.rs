@@ -100,6 +100,29 @@ fn unmount(path: &Path) {
     }
 }
 
+/// A loopback interface on which every packet takes a while.
+#[derive(Debug)]
+pub struct SlowLoopback(());
+
+impl SlowLoopback {
+    /// Delays packets by `delay`, such as `10ms`.
+    pub fn by(delay: &str) -> Result<Self> {
+        let arguments = ["qdisc", "replace", "dev", "lo", "root", "netem", "delay", delay, "limit", "100000"];
+        let status = Command::new("tc").args(arguments).status().context("starting tc")?;
+        if !status.success() {
+            bail!("delaying the loopback interface: {status}");
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for SlowLoopback {
+    fn drop(&mut self) {
+        // What is left behind shows in the next check.
+        drop(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).status());
+    }
+}
+
 /// A control group of its own.
 #[derive(Debug)]
 pub struct Cgroup(PathBuf);

@@ -8,7 +8,7 @@ use crate::{
     check::{Check, Outcome, Stage},
     checks::classes::traced,
     complaints::Complaints,
-    guards::NfsMount,
+    guards::{NfsMount, SlowLoopback},
     machine::{self, Machine},
 };
 
@@ -82,6 +82,7 @@ fn other_process(machine: &Machine) -> Result<Outcome> {
 
 fn behind_nfs(machine: &Machine) -> Result<Outcome> {
     let mount = NfsMount::without_cached_attributes()?;
+    let _far = SlowLoopback::by("10ms")?;
     let (answer, truth) = traced(machine, &["nfs-mmap", "--duration", "4", "--dir", mount.path()])?;
     if let Some(outcome) = nothing_made_up(&answer)? {
         return Ok(outcome);

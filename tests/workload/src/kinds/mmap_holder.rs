@@ -1,6 +1,8 @@
 //! One thread that holds the lock of the memory map for writing, again and again and for a while each
 //! time, and others that ask for it only to read: whoever waits for a writer waits for that thread.
 
+use std::{thread, time::Duration};
+
 use anyhow::Result;
 
 use crate::{
@@ -27,16 +29,19 @@ pub(super) const KIND: Kind = Kind {
             }
             Ok(())
         });
-        Ok((0..settings.threads).map(asker).chain([holder]).collect())
+        Ok((0..settings.threads).map(|number| asker(number, Duration::ZERO)).chain([holder]).collect())
     },
 };
 
-/// A thread that takes the lock of its memory map to read, as often as it can.
-pub(super) fn asker(number: usize) -> Worker {
+/// A thread that takes the lock of its memory map to read, again and again, with a rest in between.
+pub(super) fn asker(number: usize, rest: Duration) -> Worker {
     Worker::new(&format!("asker-{number}"), Cause::MmapLock, move |meter| -> Result<()> {
         let memory = Mapping::anonymous(PAGE)?;
         while meter.another_round() {
             meter.wait(|| memory.resident_pages())?;
+            if !rest.is_zero() {
+                thread::sleep(rest);
+            }
         }
         Ok(())
     })

@@ -4,7 +4,7 @@
 //! for writing (`nfs_file_mmap` in `fs/nfs/file.c`): the others then wait for the server by way of
 //! the lock.
 
-use std::{fs::File, io::Write};
+use std::{fs::File, io::Write, time::Duration};
 
 use crate::{
     kinds::{Kind, files::Scratch, mmap_holder::asker},
@@ -12,6 +12,9 @@ use crate::{
     sys::{Mapping, PAGE},
     truth::Cause,
 };
+
+/// So that the threads wait for the lock, and not for a CPU.
+const REST: Duration = Duration::from_millis(1);
 
 pub(super) const KIND: Kind = Kind {
     name: "nfs-mmap",
@@ -28,6 +31,6 @@ pub(super) const KIND: Kind = Kind {
             drop(folder);
             Ok(())
         });
-        Ok((0..settings.threads).map(asker).chain([mapper]).collect())
+        Ok((0..settings.threads).map(|number| asker(number, REST)).chain([mapper]).collect())
     },
 };
