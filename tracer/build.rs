@@ -26,7 +26,26 @@ fn main() -> Result<()> {
     }
     let root = env::var("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")? + "/../tracer-ebpf";
     let package = Package { name: "tracer-ebpf", root_dir: &root, no_default_features: false, features: &[] };
+    share_build_folder()?;
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
+}
+
+/// Lets the profiles share one build of the kernel side, which is the same for all and takes a minute:
+/// aya-build's folder becomes a link to one beside the profiles' own.
+fn share_build_folder() -> Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // TARGET/PROFILE/build/PACKAGE/out
+    let target = out.ancestors().nth(4).context("OUT_DIR is not where cargo puts it")?;
+    let (shared, link) = (target.join("ebpf"), out.join("aya-build/target"));
+    fs::create_dir_all(&shared).with_context(|| format!("cannot create {}", shared.display()))?;
+    fs::create_dir_all(out.join("aya-build"))?;
+    if link.is_symlink() {
+        return Ok(());
+    }
+    if link.exists() {
+        fs::remove_dir_all(&link).with_context(|| format!("cannot remove {}", link.display()))?;
+    }
+    std::os::unix::fs::symlink(&shared, &link).with_context(|| format!("cannot create {}", link.display()))
 }
 
 /// The folder that `cargo xtask setup` uses; the rule stands in its module `cache` too.

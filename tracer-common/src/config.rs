@@ -65,6 +65,12 @@ macro_rules! for_each_task_field {
             REGS_IP = "pt_regs", "ip";
             REGS_SP = "pt_regs", "sp";
             REGS_CALL = "pt_regs", "orig_ax";
+            MAPPING_HOST = "address_space", "host";
+            VM_FAULT_VMA = "vm_fault", "vma";
+            VMA_FILE = "vm_area_struct", "vm_file";
+            FILE_INODE = "file", "f_inode";
+            INODE_SUPERBLOCK = "inode", "i_sb";
+            SUPERBLOCK_DEVICE = "super_block", "s_dev";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";
@@ -87,6 +93,7 @@ macro_rules! for_each_rpc_field {
             task_rqst = "rpc_task", "tk_rqstp", true;
             task_proc = "rpc_task", "tk_msg.rpc_proc", true;
             task_status = "rpc_task", "tk_status", true;
+            task_start = "rpc_task", "tk_start", true;
             task_timeouts = "rpc_task", "tk_timeouts", false;
             clnt_clid = "rpc_clnt", "cl_clid", true;
             clnt_parent = "rpc_clnt", "cl_parent", true;

@@ -120,8 +120,8 @@ pub struct ThreadState {
     pub last_stack: u64,
     /// Its [`wait_flags`].
     pub last_flags: u32,
-    /// Explicit padding.
-    pub pad_last: u32,
+    /// Device of the file that the thread last had a page fault on, until a wait is recorded; 0: none.
+    pub fault_device: u32,
     /// User stack of the present or pending wait: a key of the table of user stacks, or one of
     /// [`mod@user_stack`].
     pub user_stack: u64,
@@ -169,8 +169,13 @@ pub struct WaitKey {
     pub tgid: u32,
     /// Key of the user stack, or one of [`mod@user_stack`].
     pub user_stack: u64,
+    /// Device (`super_block.s_dev`) of the file that a page fault shortly before was on; 0: none. Tells
+    /// something only of waits whose stack shows such a fault.
+    pub device: u32,
+    /// Explicit padding.
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<WaitKey>() == 32);
+const _: () = assert!(size_of::<WaitKey>() == 40);
 
 /// Sum over the waits of one [`WaitKey`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

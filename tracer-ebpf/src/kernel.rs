@@ -139,9 +139,14 @@ impl Task {
 /// Key, process id and name of the thread at an address that the verifier does not know.
 #[inline(always)]
 pub(crate) fn identity_at(task: *const u8) -> Option<(ThreadKey, u32, [u8; 16])> {
+    Some((key_at(task)?, read_at(task, TASK_TGID.load())?, read_at(task, TASK_COMM.load())?))
+}
+
+/// Key of the thread at such an address.
+#[inline(always)]
+pub(crate) fn key_at(task: *const u8) -> Option<ThreadKey> {
     let started_ns: u64 = read_at(task, TASK_START_TIME.load())?;
-    let key = ThreadKey { tid: read_at(task, TASK_PID.load())?, start_ms: (started_ns >> 20) as u32 };
-    Some((key, read_at(task, TASK_TGID.load())?, read_at(task, TASK_COMM.load())?))
+    Some(ThreadKey { tid: read_at(task, TASK_PID.load())?, start_ms: (started_ns >> 20) as u32 })
 }
 
 /// Reads a field behind a pointer that the verifier does not know; `None` if it cannot be read.

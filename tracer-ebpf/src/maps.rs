@@ -100,9 +100,10 @@ pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::wi
 #[map]
 pub(crate) static RPC_STATS_SECOND: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
-/// Events that the first program of a hook has seen and the second has not yet.
+/// Events that the first program of a hook has seen and the second has not yet, with the time at which the
+/// call began: the kernel uses the memory of a task again for the next call.
 #[map]
-pub(crate) static MARKS: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
+pub(crate) static MARKS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
 
 /// How often the second program of a hook has stood in for the first.
 #[map]

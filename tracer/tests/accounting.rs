@@ -83,6 +83,13 @@ proptest! {
             let processes: u64 = answer.processes.iter().map(|process| process.groups.get(group)).sum();
             prop_assert_eq!(answer.groups.get(group), processes);
         }
+        for rows in [&answer.comms, &answer.cgroups] {
+            for group in Group::ALL {
+                let sum: u64 = rows.iter().map(|row| row.groups.get(group)).sum();
+                prop_assert_eq!(answer.groups.get(group), sum);
+            }
+            prop_assert_eq!(rows.iter().map(|row| row.threads).sum::<u64>(), answer.threads.len() as u64);
+        }
         for row in &answer.classes {
             let threads: u64 = answer.threads.iter().filter_map(|thread| thread.classes.get(&row.class)).sum();
             prop_assert_eq!(row.total_ns, threads);

@@ -24,6 +24,8 @@ pub enum Outcome {
 pub enum Stage {
     /// Nothing: these run natively too.
     Bare,
+    /// Nothing, but tools that only this machine has: they run natively only.
+    Native,
     /// Nothing, and they are not about the kernel: they run natively and on one kernel of the lab.
     Tool,
     /// A guest in which no NFS or RPC module has been loaded yet.
@@ -37,14 +39,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage, in the order in which a guest goes through them.
+    /// Every stage of a guest, in the order in which a guest goes through them.
     pub const ALL: [Self; 6] =
         [Self::WithoutNfs, Self::Tool, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
 
     /// True if its checks run natively too.
     #[must_use]
     pub fn is_native(self) -> bool {
-        matches!(self, Self::Bare | Self::Tool)
+        matches!(self, Self::Bare | Self::Tool | Self::Native)
     }
 
     /// Its name in the guest's script.
@@ -53,6 +55,7 @@ impl Stage {
         match self {
             Self::Bare => "bare",
             Self::Tool => "tool",
+            Self::Native => "native",
             Self::WithoutNfs => "without-nfs",
             Self::WithNfs => "with-nfs",
             Self::TwoClients => "two-clients",

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nfslat_tests::{
-    check::{Check, Ended, Stage, Verdict},
+    check::{Check, Ended, Verdict},
     checks, guest,
     lab::{self, Guests},
     machine::{self, Machine},
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode> {
     let mut columns = vec![(None, native)];
     let fleet = Fleet::default();
     for (index, kernel) in lab::kernels().enumerate() {
-        let checks = checks::ALL.iter().filter(|check| check.stage != Stage::Tool || index == 0).collect();
+        let checks = checks::in_lab(index == 0).collect();
         let (guests, verdicts, lab_trials) = lab_trials(kernel, checks, &machine, &arguments, &fleet);
         trials.extend(lab_trials);
         fleet.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&guests));

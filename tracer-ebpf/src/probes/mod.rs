@@ -1,6 +1,7 @@
 //! One file per area of the kernel.
 
 mod clients;
+mod faults;
 mod holders;
 mod locks;
 mod rpc;

@@ -35,19 +35,25 @@ pub(super) fn offsets() -> Option<&'static RpcOffsets> {
     RPC_OFFSETS.get(0).filter(|offsets| offsets.ready != 0)
 }
 
+/// When the call of an event began, by the kernel's own clock; 0 if it cannot be read.
+#[inline(always)]
+fn began_ns(ctx: &RawTracePointContext) -> u64 {
+    offsets().and_then(|offsets| read_at(ctx.arg::<*const u8>(0), offsets.task_start)).unwrap_or(0)
+}
+
 /// Calls summed by series: one table for each program of the hook.
 type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
 
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::STATS, ctx.arg(0));
+    twice::mark(second::STATS, ctx.arg(0), began_ns(&ctx));
     call_done(&ctx, &RPC_STATS)
 }
 
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::STATS, ctx.arg(0)) { call_done(&ctx, &RPC_STATS_SECOND) } else { 0 }
+    if twice::was_left_out(second::STATS, ctx.arg(0), began_ns(&ctx)) { call_done(&ctx, &RPC_STATS_SECOND) } else { 0 }
 }
 
 #[inline(always)]
@@ -143,13 +149,13 @@ fn add_series(table: &SeriesTable, key: RpcKey, procedure: *const u8, offsets: &
 /// A call begins, in the context of its maker, even when it runs asynchronously later.
 #[raw_tracepoint(tracepoint = "rpc_task_begin")]
 pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::BEGIN, ctx.arg(0));
+    twice::mark(second::BEGIN, ctx.arg(0), began_ns(&ctx));
     call_begins(&ctx)
 }
 
 #[raw_tracepoint(tracepoint = "rpc_task_begin")]
 pub(crate) fn rpc_task_begin_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::BEGIN, ctx.arg(0)) { call_begins(&ctx) } else { 0 }
+    if twice::was_left_out(second::BEGIN, ctx.arg(0), began_ns(&ctx)) { call_begins(&ctx) } else { 0 }
 }
 
 #[inline(always)]
@@ -198,13 +204,13 @@ pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
 /// A call is done, or one attempt at it.
 #[raw_tracepoint(tracepoint = "rpc_task_end")]
 pub(crate) fn rpc_task_end(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::END, ctx.arg(0));
+    twice::mark(second::END, ctx.arg(0), began_ns(&ctx));
     call_ends(&ctx)
 }
 
 #[raw_tracepoint(tracepoint = "rpc_task_end")]
 pub(crate) fn rpc_task_end_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::END, ctx.arg(0)) { call_ends(&ctx) } else { 0 }
+    if twice::was_left_out(second::END, ctx.arg(0), began_ns(&ctx)) { call_ends(&ctx) } else { 0 }
 }
 
 #[inline(always)]

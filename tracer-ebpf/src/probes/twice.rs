@@ -22,12 +22,13 @@ use crate::{
 #[unsafe(no_mangle)]
 static SECOND_PROGRAMS: Global<u32> = Global::new(0);
 
-/// Says that the first program of a hook (`second`) has seen this event. To be called first thing
-/// and for every event, for otherwise the second program takes it for one that was left out.
+/// Says that the first program of a hook (`second`) has seen this event of a call, which is told from other
+/// calls by its beginning. To be called first thing and for every event, for otherwise the second
+/// program takes it for one that was left out.
 #[inline(always)]
-pub(super) fn mark(hook: u32, task: u64) {
+pub(super) fn mark(hook: u32, task: u64, began_ns: u64) {
     if SECOND_PROGRAMS.load() != 0 {
-        if MARKS.insert(key(hook, task), 0u8, u64::from(BPF_ANY)).is_err() {
+        if MARKS.insert(key(hook, task), began_ns, u64::from(BPF_ANY)).is_err() {
             loss::count(LossKind::MarkTableFull);
         }
     }
@@ -35,9 +36,16 @@ pub(super) fn mark(hook: u32, task: u64) {
 
 /// True if the first program was left out for this event. For the second program.
 #[inline(always)]
-pub(super) fn was_left_out(hook: u32, task: u64) -> bool {
-    if MARKS.remove(key(hook, task)).is_ok() {
-        return false;
+pub(super) fn was_left_out(hook: u32, task: u64, began_ns: u64) -> bool {
+    let key = key(hook, task);
+    if let Some(mark) = MARKS.get_ptr(key) {
+        // SAFETY: a pointer from a map lookup, valid for the run of the program.
+        let is_of_this_call = unsafe { *mark } == began_ns;
+        let _ = MARKS.remove(key);
+        if is_of_this_call {
+            return false;
+        }
+        // Of an earlier call, at whose event the second program was left out.
     }
     if let Some(count) = STOOD_IN.get_ptr_mut(hook & (second::COUNT - 1)) {
         // SAFETY: a pointer from a map lookup, valid for the run of the program. The entry is this

@@ -56,8 +56,16 @@ pub(super) fn record_pending_without_stack(key: ThreadKey, thread: &mut ThreadSt
 fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64, scratch: u32) {
     let length_ns = thread.pending_wait_ns;
     thread.pending_wait_ns = 0;
-    let wait =
-        WaitKey { thread: key, stack, flags: thread.wait_flags, tgid: thread.tgid, user_stack: thread.user_stack };
+    let wait = WaitKey {
+        thread: key,
+        stack,
+        flags: thread.wait_flags,
+        tgid: thread.tgid,
+        user_stack: thread.user_stack,
+        device: thread.fault_device,
+        pad: 0,
+    };
+    thread.fault_device = 0;
     wakers::record(thread, stack, length_ns);
     add_to_sum(wait, length_ns);
     add_to_histogram(wait, length_ns);

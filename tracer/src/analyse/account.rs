@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use nfslat_common::sched::wait_flags;
 
 use super::{
-    answer::{ClassRow, Evidence, GroupTimes, ProcessRow, ThreadRow, WaitDetail, WaitRow},
+    answer::{ClassRow, Evidence, FileSystemTime, GroupTimes, ProcessRow, ThreadRow, WaitDetail, WaitRow},
     classify::{Class, Group, Verdict, classify},
     identity::identify,
+    units::duration,
 };
-use crate::model::{Histogram, Recording, Thread};
+use crate::model::{FileSystem, Histogram, Recording, Thread, WaitSeries};
 
 /// Where the time of threads went.
 #[derive(Clone, Debug, Default)]
@@ -23,21 +24,23 @@ pub(super) struct Account {
     pub(super) waits: Vec<WaitRow>,
     pub(super) threads: Vec<ThreadRow>,
     /// Threads whose states do not add up to the time they were traced.
-    pub(super) gaps: u64,
+    pub(super) gaps: Vec<String>,
 }
 
 /// What is known of the waits of one process in one class.
 #[derive(Default)]
-struct Waits {
+struct Waits<'r> {
     count: u64,
     total_ns: u64,
     max_ns: u64,
     histogram: Histogram,
     evidence: BTreeMap<Verdict, (u64, u64, u64)>,
+    /// Time by mount point and type of the file system that was waited for.
+    systems: BTreeMap<(&'r str, &'r str), u64>,
     detail: WaitDetail,
 }
 
-impl Waits {
+impl Waits<'_> {
     fn add(&mut self, count: u64, total_ns: u64, max_ns: u64) {
         self.count = self.count.saturating_add(count);
         self.total_ns = self.total_ns.saturating_add(total_ns);
@@ -66,6 +69,24 @@ impl<'r> Verdicts<'r> {
         Self { recording, known: HashMap::new() }
     }
 
+    /// The verdict on a series of waits.
+    pub(super) fn of_series(&mut self, series: &WaitSeries) -> Verdict {
+        let system = self.fault_on(series);
+        let verdict = self.of(series.stack, series.flags).clone();
+        match system {
+            Some(system) => Verdict { class: Class::of_fault_on(&system.kind), ..verdict },
+            None => verdict,
+        }
+    }
+
+    /// The file system that a series of page faults on mapped files waited for, if it is known.
+    fn fault_on(&mut self, series: &WaitSeries) -> Option<&'r FileSystem> {
+        let device = series.device?;
+        let is_fault = self.of(series.stack, series.flags).class == Class::FileFault;
+        self.recording.file_systems.iter().find(|system| is_fault && system.device == device)
+    }
+
+    /// The verdict on a stack alone.
     pub(super) fn of(&mut self, stack: Option<u32>, flags: u32) -> &Verdict {
         // Only these flags can change the verdict.
         let flags = flags
@@ -85,26 +106,37 @@ impl<'r> Verdicts<'r> {
 pub(super) fn account(recording: &Recording) -> Account {
     let mut verdicts = Verdicts::new(recording);
     let mut thread_classes = vec![BTreeMap::<Class, u64>::new(); recording.threads.len()];
-    let mut waits = BTreeMap::<(u32, Class), Waits>::new();
+    let mut waits = BTreeMap::<(u32, Class), Waits<'_>>::new();
+    let mut by_stack = HashMap::new();
 
     for (series, (count, total_ns)) in recording.waits.iter().zip(wait_sums(recording)) {
         if count == 0 {
             continue;
         }
-        let verdict = verdicts.of(series.stack, series.flags);
-        add_ns(&mut thread_classes[series.thread as usize], verdict.class, total_ns);
+        let (verdict, system) = (verdicts.of_series(series), verdicts.fault_on(series));
         let process = recording.threads[series.thread as usize].process;
+        let most = by_stack.entry((process, series.stack, series.flags)).or_insert((total_ns, verdict.class));
+        *most = (*most).max((total_ns, verdict.class));
+        add_ns(&mut thread_classes[series.thread as usize], verdict.class, total_ns);
         let row = waits.entry((process, verdict.class)).or_default();
         row.add(count, total_ns, series.max_ns);
-        let (evidence_count, evidence_ns, evidence_max) = row.evidence.entry(verdict.clone()).or_default();
+        let (evidence_count, evidence_ns, evidence_max) = row.evidence.entry(verdict).or_default();
         *evidence_count = evidence_count.saturating_add(count);
         *evidence_ns = evidence_ns.saturating_add(total_ns);
         *evidence_max = series.max_ns.max(*evidence_max);
         note_flags(&mut row.detail, series.flags, count, total_ns);
+        if let Some(system) = system {
+            let sum = row.systems.entry((system.mount_point.as_str(), system.kind.as_str())).or_default();
+            *sum = sum.saturating_add(total_ns);
+        }
     }
     for slice in &recording.slices {
         for part in &slice.wait_histograms {
-            let class = verdicts.of(part.stack, part.flags).class;
+            // A histogram knows no device. If one stack waited for several, it counts for the worst.
+            let class = match by_stack.get(&(part.process, part.stack, part.flags)) {
+                Some((_, class)) => *class,
+                None => verdicts.of(part.stack, part.flags).class,
+            };
             if let Some(row) = waits.get_mut(&(part.process, class)) {
                 row.histogram.merge(&part.histogram);
             }
@@ -125,7 +157,9 @@ pub(super) fn account(recording: &Recording) -> Account {
             add_ns(classes, Class::Unattributed, rest);
             waits.entry((thread.process, Class::Unattributed)).or_default().add(0, rest, 0);
         }
-        account.gaps += u64::from(has_gap(thread, classified));
+        if let Some(gap_ns) = gap(thread, classified) {
+            account.gaps.push(format!("{} {} by {}", thread.comm, thread.tid, duration(gap_ns)));
+        }
     }
     account.threads = thread_rows(recording, thread_classes);
     account.processes = process_rows(recording, &waits);
@@ -169,14 +203,15 @@ fn note_flags(detail: &mut WaitDetail, flags: u32, count: u64, total_ns: u64) {
     add(&mut detail.open_at_end, wait_flags::OPEN_AT_END, count);
 }
 
-/// True if a thread's states do not add up to the time it was traced, or its classes exceed its
-/// blocked time, by more than the maps' reading at slightly different times explains.
-fn has_gap(thread: &Thread, classified_ns: u64) -> bool {
+/// By how much a thread's states do not add up to the time it was traced, or its classes exceed its
+/// blocked time, if that is more than the maps' reading at slightly different times explains.
+fn gap(thread: &Thread, classified_ns: u64) -> Option<u64> {
     let lived = thread.last_ns.saturating_sub(thread.first_ns);
     let tolerance = lived / 1000 + 2_000_000;
     let times = &thread.times;
     let states = times.on_cpu_ns.saturating_add(times.runnable_ns).saturating_add(times.blocked_ns);
-    states.abs_diff(lived) > tolerance || classified_ns > times.blocked_ns.saturating_add(tolerance)
+    let gap = states.abs_diff(lived).max(classified_ns.saturating_sub(times.blocked_ns));
+    (gap > tolerance).then_some(gap)
 }
 
 fn thread_rows(recording: &Recording, classes: Vec<BTreeMap<Class, u64>>) -> Vec<ThreadRow> {
@@ -199,7 +234,7 @@ fn thread_rows(recording: &Recording, classes: Vec<BTreeMap<Class, u64>>) -> Vec
     rows
 }
 
-fn process_rows(recording: &Recording, waits: &BTreeMap<(u32, Class), Waits>) -> Vec<ProcessRow> {
+fn process_rows(recording: &Recording, waits: &BTreeMap<(u32, Class), Waits<'_>>) -> Vec<ProcessRow> {
     let mut rows: Vec<_> = recording
         .processes
         .iter()
@@ -235,8 +270,8 @@ fn process_rows(recording: &Recording, waits: &BTreeMap<(u32, Class), Waits>) ->
     rows
 }
 
-fn class_rows(waits: &BTreeMap<(u32, Class), Waits>) -> Vec<ClassRow> {
-    let mut classes = BTreeMap::<Class, Waits>::new();
+fn class_rows(waits: &BTreeMap<(u32, Class), Waits<'_>>) -> Vec<ClassRow> {
+    let mut classes = BTreeMap::<Class, Waits<'_>>::new();
     for (&(_, class), sum) in waits {
         classes.entry(class).or_default().merge(sum);
     }
@@ -256,13 +291,14 @@ fn class_rows(waits: &BTreeMap<(u32, Class), Waits>) -> Vec<ClassRow> {
     rows
 }
 
-fn wait_rows(recording: &Recording, waits: BTreeMap<(u32, Class), Waits>) -> Vec<WaitRow> {
+fn wait_rows(recording: &Recording, waits: BTreeMap<(u32, Class), Waits<'_>>) -> Vec<WaitRow> {
     let mut rows: Vec<_> = waits
         .into_iter()
         .map(|((process, class), mut sum)| {
             let process = &recording.processes[process as usize];
             let mut detail = std::mem::take(&mut sum.detail);
             detail.evidence = evidence_rows(std::mem::take(&mut sum.evidence));
+            detail.file_systems = system_rows(std::mem::take(&mut sum.systems));
             WaitRow {
                 pid: process.pid,
                 comm: process.comm.clone(),
@@ -278,6 +314,18 @@ fn wait_rows(recording: &Recording, waits: BTreeMap<(u32, Class), Waits>) -> Vec
         })
         .collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.total_ns), row.pid, row.class));
+    rows
+}
+
+fn system_rows(systems: BTreeMap<(&str, &str), u64>) -> Vec<FileSystemTime> {
+    let row = |((mount_point, kind), total_ns): ((&str, &str), u64)| FileSystemTime {
+        mount_point: mount_point.to_owned(),
+        kind: kind.to_owned(),
+        total_ns,
+    };
+    let mut rows: Vec<_> = systems.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.total_ns));
+    rows.truncate(WaitDetail::MAX_EVIDENCE);
     rows
 }
 

@@ -12,6 +12,7 @@ use super::{
     identity::IdentityRow,
     locks::LockRow,
     pressure::PressureExplained,
+    totals::TotalRow,
 };
 use crate::model::{Cost, Histogram, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
 
@@ -41,6 +42,10 @@ pub struct Answer {
     pub classes: Vec<ClassRow>,
     /// Processes, most stalled first.
     pub processes: Vec<ProcessRow>,
+    /// Time by thread name, most stalled first.
+    pub comms: Vec<TotalRow>,
+    /// Time by cgroup, most stalled first.
+    pub cgroups: Vec<TotalRow>,
     /// Waits by process and class, largest first.
     pub waits: Vec<WaitRow>,
     /// Waits for kernel locks by who held the lock; most time first. All are in `waits` too.
@@ -260,6 +265,9 @@ pub struct WaitRow {
 pub struct WaitDetail {
     /// The stacks' decisive frames, most time first, at most [`WaitDetail::MAX_EVIDENCE`].
     pub evidence: Vec<Evidence>,
+    /// File systems whose mapped files were waited for, most time first, at most
+    /// [`WaitDetail::MAX_EVIDENCE`]; empty for waits of other kinds, and where that is not known.
+    pub file_systems: Vec<FileSystemTime>,
     /// Part of the time that the kernel accounted as iowait, which feeds PSI io.
     pub iowait_ns: u64,
     /// Part that it accounted as memory stall, which feeds PSI memory.
@@ -272,6 +280,17 @@ pub struct WaitDetail {
     pub open_at_start: u64,
     /// Waits that had not ended when it closed: counted to its end.
     pub open_at_end: u64,
+}
+
+/// Time waited for one file system.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileSystemTime {
+    /// A mount point of it.
+    pub mount_point: String,
+    /// Its type, such as `ext4`.
+    pub kind: String,
+    /// Sum of the waits.
+    pub total_ns: u64,
 }
 
 impl WaitDetail {

@@ -3,9 +3,12 @@
 
 use crate::model::{Loss, ProbeState, Recording};
 
+/// Threads named in a loss.
+const NAMED: usize = 3;
+
 /// The losses of a recording: what the tracer counted, measurements that did not or not always
 /// run, and threads whose states do not add up.
-pub(super) fn losses(recording: &Recording, gaps: u64) -> Vec<Loss> {
+pub(super) fn losses(recording: &Recording, gaps: &[String]) -> Vec<Loss> {
     let mut losses: Vec<_> = recording.losses.iter().filter(|loss| loss.count > 0).cloned().collect();
     for probe in &recording.probes {
         let what = match probe.state {
@@ -22,11 +25,15 @@ pub(super) fn losses(recording: &Recording, gaps: u64) -> Vec<Loss> {
         let meaning = format!("{} ({}) {how}: {}", probe.measures, probe.hook, why.join("; "));
         losses.push(Loss { what: what.into(), count: 1, meaning });
     }
-    if gaps > 0 {
+    if !gaps.is_empty() {
         losses.push(Loss {
             what: "accounting-gap".into(),
-            count: gaps,
-            meaning: "threads whose times do not add up to the time they were traced".into(),
+            count: gaps.len() as u64,
+            meaning: format!(
+                "threads whose times do not add up to the time they were traced: {}{}",
+                gaps[..gaps.len().min(NAMED)].join(", "),
+                if gaps.len() > NAMED { ", ..." } else { "" }
+            ),
         });
     }
     losses

@@ -12,11 +12,13 @@ mod locks;
 pub mod pressure;
 mod rpc;
 pub mod stacks;
+mod totals;
 pub mod units;
 
 pub use answer::Answer;
 pub use locks::LockRow;
 pub use rpc::by_operation;
+pub use totals::TotalRow;
 
 use crate::model::Recording;
 use answer::{AnswerWindow, SCHEMA};
@@ -27,7 +29,7 @@ pub fn answer(recording: &Recording) -> Answer {
     let account = account::account(recording);
     let (rpc, in_flight) = rpc::rows(recording);
     let pressure_explained = pressure::explain(&account.waits, &account.groups);
-    let losses = completeness::losses(recording, account.gaps);
+    let losses = completeness::losses(recording, &account.gaps);
     let mut answer = Answer {
         schema: SCHEMA,
         tool_version: recording.tool_version.clone(),
@@ -42,6 +44,8 @@ pub fn answer(recording: &Recording) -> Answer {
         findings: Vec::new(),
         groups: account.groups,
         classes: account.classes,
+        comms: totals::by_comm(&account.threads),
+        cgroups: totals::by_cgroup(&account.threads, &account.processes),
         processes: account.processes,
         waits: account.waits,
         locks: locks::rows(recording),

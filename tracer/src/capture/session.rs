@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf,
     maps::{Array, HashMap},
-    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, Iter, KProbe, ProgramError, RawTracePoint},
 };
 use nfslat_common::config::{Control, RpcOffsets, filter};
 
@@ -161,6 +161,8 @@ impl Session {
             Ok(()) => attached("sched:sched_waking", WAKERS),
             Err(error) => not_attached("sched:sched_waking", WAKERS, &brief(error)),
         });
+        let faults = self.attach_faults(&btf);
+        self.probes.push(faults);
         if let Err(error) = self.attach_btf("sched_process_exec", &btf) {
             let error = brief(error);
             self.probes.push(not_attached("sched:sched_process_exec", "whose mmap_lock it is, after an exec", &error));
@@ -197,7 +199,28 @@ impl Session {
         Ok(())
     }
 
-    /// The same for a raw tracepoint.
+    /// Attaches to page faults on files: to the tracepoint, or to the function on kernels without it.
+    fn attach_faults(&mut self, btf: &Btf) -> ProbeStatus {
+        const MEASURES: &str = "the file system of a page fault's file";
+        if self.attach_btf("mm_filemap_fault", btf).is_ok() {
+            return attached("filemap:mm_filemap_fault", MEASURES);
+        }
+        let result = program(&mut self.bpf, "filemap_fault").and_then(|program: &mut KProbe| {
+            program.load()?;
+            Ok(program.attach("filemap_fault", 0)?)
+        });
+        match result {
+            Ok(_) => attached("kprobe:filemap_fault", MEASURES),
+            Err(error) => ProbeStatus {
+                state: ProbeState::Fallback,
+                detail: format!("waits for mapped files are not told apart by file system: {error:#}"),
+                remedy: "use a kernel from 6.10 on".to_owned(),
+                ..attached("filemap:mm_filemap_fault", MEASURES)
+            },
+        }
+    }
+
+    /// Loads and attaches the program of a raw tracepoint, and its second one likewise.
     fn attach_call_hook(&mut self, hook: &str) -> Result<()> {
         attach_raw(&mut self.bpf, hook, &[hook])?;
         let name = second::name(hook);

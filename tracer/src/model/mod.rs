@@ -2,6 +2,7 @@
 //! compared is computed from it, so it holds raw sums and histograms and no verdicts.
 
 mod file;
+mod file_system;
 mod hist;
 mod host;
 mod identity;
@@ -13,6 +14,7 @@ mod sched;
 mod validate;
 
 pub use file::{FORMAT_VERSION, ReadError};
+pub use file_system::FileSystem;
 pub use hist::Histogram;
 pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};
 pub use identity::{Container, Executable, Identity, Made, Marker};

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cost, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient, RpcSeries,
-    RpcSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
+    Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
+    RpcSeries, RpcSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
+    WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -22,6 +23,9 @@ pub struct Recording {
     pub probes: Vec<ProbeStatus>,
     /// NFS mounts seen during the run.
     pub mounts: Vec<Mount>,
+    /// Mounted file systems of the devices that waits refer to.
+    #[serde(default)]
+    pub file_systems: Vec<FileSystem>,
     /// RPC clients seen during the run.
     pub clients: Vec<RpcClient>,
     /// Transports seen during the run.

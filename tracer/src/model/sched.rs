@@ -134,6 +134,10 @@ pub struct WaitSeries {
     pub user_stack: Option<u32>,
     /// `nfslat_common::sched::wait_flags`.
     pub flags: u32,
+    /// Device (major, minor) of the file that a page fault shortly before was on. Tells something only of
+    /// waits whose stack shows such a fault.
+    #[serde(default)]
+    pub device: Option<(u32, u32)>,
     /// Longest wait of the run, exact.
     pub max_ns: u64,
 }

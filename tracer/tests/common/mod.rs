@@ -16,6 +16,8 @@ pub(crate) mod stacks {
         < filemap_get_pages < filemap_read < nfs_file_read < vfs_read < ksys_read < do_syscall_64";
     pub(crate) const MUNMAP: &str = "__vm_munmap < __x64_sys_munmap < do_syscall_64";
     pub(crate) const FAULT: &str = "lock_mm_and_find_vma < do_user_addr_fault < exc_page_fault < asm_exc_page_fault";
+    pub(crate) const FILE_FAULT: &str = "folio_wait_bit_common < filemap_fault < __do_fault < do_fault \
+        < handle_mm_fault < do_user_addr_fault < exc_page_fault < asm_exc_page_fault";
     pub(crate) const EPOLL: &str = "do_epoll_wait < __x64_sys_epoll_wait < do_syscall_64";
     pub(crate) const FUTEX: &str = "futex_wait_queue < __futex_wait < futex_wait < do_futex < __x64_sys_futex";
     pub(crate) const WORKER: &str = "worker_thread < kthread < ret_from_fork";
@@ -130,7 +132,7 @@ impl Scene {
         let kernel = self.recording.processes[process as usize].kernel;
         let flags = if kernel { flags | KERNEL_THREAD } else { flags };
         let max_ns = waits.iter().map(|(ns, _)| *ns).max().unwrap();
-        self.recording.waits.push(WaitSeries { thread, stack, user_stack: None, flags, max_ns });
+        self.recording.waits.push(WaitSeries { thread, stack, user_stack: None, flags, device: None, max_ns });
         let wait = self.recording.waits.len() as u32 - 1;
         for (index, &(ns, count)) in waits.iter().enumerate() {
             let slices = self.recording.slices.len();
@@ -144,6 +146,39 @@ impl Scene {
             times.blocked_ns += ns * count;
             times.wait_count += count;
         }
+    }
+
+    /// Waits of a thread for the mmap_lock of its process, held by `holder`, who waited with that stack for
+    /// so long of them.
+    pub(crate) fn lock_waits(&mut self, thread: u32, waits: (u64, u64), holder: Holder, holder_waits: (&str, u64)) {
+        let flags = LOCK_READ | MMAP_LOCK;
+        self.waits(thread, stacks::FAULT, flags, &[waits]);
+        let process = self.recording.threads[thread as usize].process;
+        let (stack, holder_stack) = (self.stack(stacks::FAULT), self.stack(holder_waits.0));
+        let pid = self.recording.processes[process as usize].pid;
+        self.recording.locks.push(LockSeries {
+            process,
+            stack: Some(stack),
+            flags,
+            mm_pid: Some(pid),
+            holder,
+            holder_stack: Some(holder_stack),
+            holder_flags: 0,
+            count: waits.1,
+            total_ns: waits.0 * waits.1,
+            max_ns: waits.0,
+            holder_on_cpu_ns: waits.0 * waits.1 - holder_waits.1,
+            holder_runnable_ns: 0,
+            holder_blocked_ns: holder_waits.1,
+        });
+    }
+
+    /// A file system on a device, and waits of a thread for a page of a file mapped from there.
+    pub(crate) fn fault_waits(&mut self, thread: u32, device: (u32, u32), kind: &str, waits: (u64, u64)) {
+        let mount_point = format!("/on/{kind}");
+        self.recording.file_systems.push(FileSystem { device, kind: kind.into(), mount_point });
+        self.waits(thread, stacks::FILE_FAULT, 0, &[waits]);
+        self.recording.waits.last_mut().unwrap().device = Some(device);
     }
 
     /// Time in waits too short for a stack.

@@ -1,6 +1,6 @@
 //! Every check, by area: one file each.
 
-use crate::check::Check;
+use crate::check::{Check, Stage};
 
 mod callers;
 mod classes;
@@ -13,6 +13,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
+mod perf_sched;
 mod recording;
 mod threads;
 
@@ -35,6 +36,7 @@ pub static ALL: &[Check] = &[
     lifetime::SIGNALS,
     lifetime::KILLED,
     threads::SCHEDSTAT,
+    perf_sched::TIMEHIST,
     threads::CLOSED,
     threads::OPEN_WAITS,
     classes::KNOWN_WAITS,
@@ -65,6 +67,15 @@ pub static ALL: &[Check] = &[
 /// Checks that run on this machine itself.
 pub fn native() -> impl Iterator<Item = &'static Check> {
     ALL.iter().filter(|check| check.stage.is_native())
+}
+
+/// Checks that run on a kernel of the lab; on one kernel, the `first`, also those of the tool alone.
+pub fn in_lab(first: bool) -> impl Iterator<Item = &'static Check> {
+    ALL.iter().filter(move |check| match check.stage {
+        Stage::Native => false,
+        Stage::Tool => first,
+        _ => true,
+    })
 }
 
 #[cfg(test)]

@@ -26,9 +26,6 @@ pub(super) const VERSION_4_2: Check =
 const CLASSES: [&str; 7] =
     ["nfs-rpc", "nfs-direct", "nfs-page", "nfs-commit", "nfs-delay", "nfs-recovery", "nfs-other"];
 
-/// Page faults on files do not show which file system they are for.
-const FAULT_CLASSES: [&str; 3] = ["file-fault", "page-read", "nfs-page"];
-
 fn waits(machine: &Machine, version: &str) -> Result<Outcome> {
     let mount = NfsMount::of_version(version)?;
     let mut complaints = Complaints::default();
@@ -39,8 +36,7 @@ fn waits(machine: &Machine, version: &str) -> Result<Outcome> {
     let options = ["--duration", "4", "--dir", mount.path(), "--output", &output];
     let (answer, _) = trace_workload(machine, &[], &[&kinds[..], &options[..]].concat())?;
     for truth in &read_truth(Path::new(&*output))?.threads {
-        let classes = if truth.kind == "mmap-fault" { &FAULT_CLASSES[..] } else { &CLASSES[..] };
-        in_right_class(&mut complaints, &answer, truth, classes);
+        in_right_class(&mut complaints, &answer, truth, &CLASSES);
     }
     complaints.settle()
 }

@@ -132,7 +132,7 @@ classes! {
     DirtyThrottle = "dirty-throttle" in Storage, "dirty pages to be written back before it may write more";
     Writeback = "writeback" in Storage, "pages to be written back";
     SwapIn = "swap-in" in Storage, "a page to come back from swap";
-    FileFault = "file-fault" in Storage, "a page of a mapped file (its filesystem is not visible in the stack)";
+    FileFault = "file-fault" in Storage, "a page of a mapped file (on a local filesystem, or one that is not known)";
     PageRead = "page-read" in Storage, "a page of a file to be read or unlocked";
     Block = "block" in Storage, "a block device";
     IoWait = "io-wait" in Storage, "I/O, by the kernel's own accounting (iowait)";
@@ -177,6 +177,22 @@ classes! {
 }
 
 impl Class {
+    /// The class of a wait for a page of a mapped file on a file system of this type.
+    #[must_use]
+    pub fn of_fault_on(kind: &str) -> Self {
+        match kind {
+            "nfs" | "nfs4" => Self::NfsPage,
+            "cifs" | "smb3" => Self::Smb,
+            "ceph" => Self::Ceph,
+            "9p" => Self::NineP,
+            "zfs" => Self::Zfs,
+            "fuse" | "fuseblk" | "virtiofs" => Self::Fuse,
+            kind if kind.starts_with("fuse.") => Self::Fuse,
+            "lustre" | "gfs2" | "ocfs2" | "afs" | "beegfs" | "gpfs" => Self::NetFs,
+            _ => Self::FileFault,
+        }
+    }
+
     /// True for waits inside the NFS client.
     #[must_use]
     pub const fn is_nfs(self) -> bool {

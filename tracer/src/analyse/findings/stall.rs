@@ -137,13 +137,21 @@ fn describe(row: &WaitRow) -> String {
         0 => String::new(),
         open => format!(" ({} still open at the end)", count(open)),
     };
+    let systems: Vec<_> = row
+        .detail
+        .file_systems
+        .iter()
+        .take(LISTED)
+        .map(|system| format!("; on {} ({}) {}", system.mount_point, system.kind, duration(system.total_ns)))
+        .collect();
     format!(
-        "{}: {} in {}{open}{quantiles}, longest {}; {}",
+        "{}: {} in {}{open}{quantiles}, longest {}; {}{}",
         row.class.name(),
         duration(row.total_ns),
         counted(row.count, "wait"),
         duration(row.max),
-        stacks.join("; ")
+        stacks.join("; "),
+        systems.concat()
     )
 }
 

@@ -68,12 +68,12 @@ pub(super) fn gather<'r>(recording: &'r Recording, threads: bool, histograms: &m
             continue;
         }
         let thread = &recording.threads[series.thread as usize];
-        let verdict = verdicts.of(series.stack, series.flags);
+        let verdict = verdicts.of_series(series);
         let sum = &mut attributed[series.thread as usize];
         *sum = sum.saturating_add(total_ns);
         let mut frames = Vec::new();
         push_stacks(&mut frames, recording, series);
-        frames.push(Frame::class(verdict));
+        frames.push(Frame::class(&verdict));
         let sums = Waits {
             total_ns,
             count,

@@ -227,7 +227,7 @@ fn indices(mounts: &[Mount], matches: impl Fn(&Mount) -> bool) -> Vec<u32> {
 }
 
 /// Splits a kernel device number: 12 bits major, 20 bits minor (`include/linux/kdev_t.h`).
-fn device(s_dev: u32) -> (u32, u32) {
+pub(super) fn device(s_dev: u32) -> (u32, u32) {
     (s_dev >> 20, s_dev & 0xf_ffff)
 }
 

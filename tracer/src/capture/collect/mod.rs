@@ -22,7 +22,7 @@ use nfslat_common::loss::LossKind;
 use super::{
     kernel::{kallsyms, maps},
     pauses::Watch,
-    proc::{counters::Counters, host, own_cost, pressure, rpc_tasks, virtualisation},
+    proc::{counters::Counters, host, mounts, own_cost, pressure, rpc_tasks, virtualisation},
     session::{Session, clock_ns, monotonic_ns},
 };
 use crate::model::{Cost, Loss, Machine, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
@@ -109,6 +109,7 @@ impl Run {
     /// If the kernel refuses to hand over a map.
     pub fn finish(mut self, session: &mut Session, options: Options, stopped_early: bool) -> Result<Recording> {
         session.close_window()?;
+        self.threads.note_occupants(session)?;
         let pressure_after = pressure::read(&session.roots.proc);
         let counters_after = Counters::read(&session.roots.proc);
         let in_flight = Calls::in_flight(session, &self.tasks_before)?;
@@ -132,8 +133,9 @@ impl Run {
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
         let named = self.threads.resolve_user_stacks(&mut probes);
-        let mut threads = self.threads.finish(session, window, &stacks)?;
+        let mut threads = self.threads.finish(session, window, &stacks);
         self.who.finish(&mut threads.processes);
+        let devices = threads.waits.iter().filter_map(|wait| wait.device).collect();
         let mut losses = losses(session)?;
         losses.extend(named.losses);
         Ok(Recording {
@@ -149,6 +151,7 @@ impl Run {
             processes: threads.processes,
             threads: threads.threads,
             stacks,
+            file_systems: mounts::file_systems(&session.roots.proc, &devices),
             waits: threads.waits,
             user_stacks: named.stacks,
             locks,

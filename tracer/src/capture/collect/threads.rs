@@ -12,6 +12,7 @@ use nfslat_common::{
 };
 
 use super::{
+    calls::device,
     remove, symbols, text,
     user_stacks::{NamedStacks, UserStacks},
     wakers,
@@ -41,6 +42,8 @@ pub(super) struct Threads {
     wakes: Vec<WakeSeries>,
     wake_index: HashMap<WakeKey, usize>,
     listed: Vec<ListedThread>,
+    /// Who had the CPUs when the window had closed.
+    occupants: HashSet<ThreadKey>,
 }
 
 /// A thread as last read.
@@ -146,7 +149,8 @@ impl Threads {
             };
             let stack = self.stack(key.stack);
             let user_stack = self.user_stacks.index(session, &key);
-            self.series.push(WaitSeries { thread, stack, user_stack, flags: key.flags, max_ns: 0 });
+            let device = (key.device != 0).then(|| device(key.device));
+            self.series.push(WaitSeries { thread, stack, user_stack, flags: key.flags, device, max_ns: 0 });
             let index = (self.series.len() - 1) as u32;
             self.waits.insert(key, SeenWait { index, sum: WaitSum::default() });
             self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
@@ -311,21 +315,24 @@ impl Threads {
         named
     }
 
-    /// Closes the books: states that last to the end of the window are added.
+    /// Notes who has the CPUs. To be called between the end of the window and the last reading of the
+    /// threads: whoever is on a CPU then and not here has got it after the end.
     ///
     /// # Errors
     /// If the kernel refuses to hand over a map.
-    pub(super) fn finish(mut self, session: &Session, window: Window, stacks: &[Stack]) -> Result<ThreadParts> {
+    pub(super) fn note_occupants(&mut self, session: &Session) -> Result<()> {
+        let occupants = maps::read_per_cpu_array::<Occupant>(session.bpf(), "ON_CPU")?;
+        self.occupants = occupants.concat().iter().map(|occupant| occupant.thread).collect();
+        Ok(())
+    }
+
+    /// Closes the books: states that last to the end of the window are added.
+    pub(super) fn finish(mut self, session: &Session, window: Window, stacks: &[Stack]) -> ThreadParts {
         for wake in &mut self.wakes {
             let stack = wake.waker_stack.and_then(|index| stacks.get(index as usize));
             wake.interrupt = stack.is_some_and(|stack| wakers::in_interrupt(&stack.frames));
         }
         let end_ns = session.end_ns;
-        let occupants: HashSet<ThreadKey> = maps::read_per_cpu_array::<Occupant>(session.bpf(), "ON_CPU")?
-            .concat()
-            .iter()
-            .map(|occupant| occupant.thread)
-            .collect();
         let threads = self
             .listed
             .iter()
@@ -334,7 +341,7 @@ impl Threads {
                 let open_ns = end_ns.saturating_sub(thread.since_ns);
                 match thread.state {
                     // Else its departure went unreported: what it did since is not known.
-                    state::ON_CPU if occupants.contains(key) => times.on_cpu_ns += open_ns,
+                    state::ON_CPU if self.occupants.contains(key) => times.on_cpu_ns += open_ns,
                     state::RUNNABLE => times.runnable_ns += open_ns,
                     // Only where the kernel has no task iterator; else the wait ended at `end_ns`.
                     state::BLOCKED => times.blocked_ns += open_ns,
@@ -351,7 +358,7 @@ impl Threads {
                 }
             })
             .collect();
-        Ok(ThreadParts { processes: self.processes, threads, waits: self.series, wakes: self.wakes })
+        ThreadParts { processes: self.processes, threads, waits: self.series, wakes: self.wakes }
     }
 }
 

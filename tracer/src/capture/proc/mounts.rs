@@ -1,10 +1,14 @@
 //! NFS mounts, from `/proc/self/mountinfo`.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 
-use crate::model::Mount;
+use crate::model::{FileSystem, Mount};
 
 /// The NFS mounts of this mount namespace.
 ///
@@ -14,6 +18,29 @@ pub(crate) fn read(proc: &Path) -> Result<Vec<Mount>> {
     let path = proc.join("self/mountinfo");
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
+}
+
+/// The file systems of this mount namespace on the given devices; the first mount point of each.
+pub(crate) fn file_systems(proc: &Path, devices: &BTreeSet<(u32, u32)>) -> Vec<FileSystem> {
+    let text = fs::read(proc.join("self/mountinfo")).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for system in String::from_utf8_lossy(&text).lines().filter_map(parse_any) {
+        if devices.contains(&system.device) {
+            found.entry(system.device).or_insert(system);
+        }
+    }
+    found.into_values().collect()
+}
+
+fn parse_any(line: &str) -> Option<FileSystem> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut left = left.split(' ').skip(2);
+    let (major, minor) = left.next()?.split_once(':')?;
+    Some(FileSystem {
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        kind: right.split(' ').next()?.to_owned(),
+        mount_point: unescape(left.nth(1)?),
+    })
 }
 
 /// One line (`proc_pid_mountinfo(5)`); `None` unless it is an NFS client mount.
