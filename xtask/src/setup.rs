@@ -8,7 +8,7 @@ use nfslat_lab::{SOURCES, setup};
 use crate::{ebpf, show};
 
 /// Tools that tests compare nfslat with.
-pub(crate) const TEST_PACKAGES: [&str; 2] = ["linux-perf", "tshark"];
+pub(crate) const TEST_PACKAGES: [&str; 1] = ["tshark"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

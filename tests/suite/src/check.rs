@@ -24,8 +24,6 @@ pub enum Outcome {
 pub enum Stage {
     /// Nothing: these run natively too.
     Bare,
-    /// Nothing, but tools that only this machine has: they run natively only.
-    Native,
     /// Nothing, and they are not about the kernel: they run natively and on one kernel of the lab.
     Tool,
     /// A guest in which no NFS or RPC module has been loaded yet.
@@ -39,14 +37,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage of a guest, in the order in which a guest goes through them.
+    /// Every stage, in the order in which a guest goes through them.
     pub const ALL: [Self; 6] =
         [Self::WithoutNfs, Self::Tool, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
 
     /// True if its checks run natively too.
     #[must_use]
     pub fn is_native(self) -> bool {
-        matches!(self, Self::Bare | Self::Tool | Self::Native)
+        matches!(self, Self::Bare | Self::Tool)
     }
 
     /// Its name in the guest's script.
@@ -55,7 +53,6 @@ impl Stage {
         match self {
             Self::Bare => "bare",
             Self::Tool => "tool",
-            Self::Native => "native",
             Self::WithoutNfs => "without-nfs",
             Self::WithNfs => "with-nfs",
             Self::TwoClients => "two-clients",

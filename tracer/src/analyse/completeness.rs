@@ -1,10 +1,18 @@
 //! What is missing from a recording. Whatever is listed here keeps the answer from being called
-//! complete.
+//! complete, but for names.
 
 use crate::model::{Loss, ProbeState, Recording};
 
 /// Threads named in a loss.
 const NAMED: usize = 3;
+
+/// Losses that cost names, and no number and no class.
+const NAMES_ONLY: [&str; 1] = [Loss::UNRESOLVED_USER_FRAMES];
+
+/// True if no number and no class suffers from these losses.
+pub(super) fn is_complete(losses: &[Loss]) -> bool {
+    losses.iter().all(|loss| NAMES_ONLY.contains(&loss.what.as_str()))
+}
 
 /// The losses of a recording: what the tracer counted, measurements that did not or not always
 /// run, and threads whose states do not add up.

@@ -33,7 +33,7 @@ pub fn answer(recording: &Recording) -> Answer {
     let mut answer = Answer {
         schema: SCHEMA,
         tool_version: recording.tool_version.clone(),
-        complete: losses.is_empty(),
+        complete: completeness::is_complete(&losses),
         window: AnswerWindow {
             start_unix_ns: recording.window.start_unix_ns,
             duration_ns: recording.window.duration_ns,

@@ -81,6 +81,12 @@ pub struct Loss {
     pub meaning: String,
 }
 
+impl Loss {
+    /// Addresses in user stacks that could not be given a name. What was waited for, and for how long, does
+    /// not depend on these.
+    pub const UNRESOLVED_USER_FRAMES: &'static str = "unresolved-user-frames";
+}
+
 /// Stall time of one PSI file over the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PressureLine {

@@ -13,7 +13,6 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
-mod perf_sched;
 mod recording;
 mod threads;
 
@@ -36,7 +35,6 @@ pub static ALL: &[Check] = &[
     lifetime::SIGNALS,
     lifetime::KILLED,
     threads::SCHEDSTAT,
-    perf_sched::TIMEHIST,
     threads::CLOSED,
     threads::OPEN_WAITS,
     classes::KNOWN_WAITS,
@@ -71,11 +69,7 @@ pub fn native() -> impl Iterator<Item = &'static Check> {
 
 /// Checks that run on a kernel of the lab; on one kernel, the `first`, also those of the tool alone.
 pub fn in_lab(first: bool) -> impl Iterator<Item = &'static Check> {
-    ALL.iter().filter(move |check| match check.stage {
-        Stage::Native => false,
-        Stage::Tool => first,
-        _ => true,
-    })
+    ALL.iter().filter(move |check| first || check.stage != Stage::Tool)
 }
 
 #[cfg(test)]

@@ -239,7 +239,7 @@ pub(super) fn without_names(stack: &RawStack) -> UserStack {
 /// The loss of so many names, if any.
 pub(super) fn unresolved(frames: u64) -> Option<Loss> {
     (frames > 0).then(|| Loss {
-        what: "unresolved-user-frames".to_owned(),
+        what: Loss::UNRESOLVED_USER_FRAMES.to_owned(),
         count: frames,
         meaning:
             "frames of user stacks without a name, because a process or a disk did not answer in time, or because \
