@@ -22,9 +22,10 @@ pub(super) const VERSION_3: Check =
 pub(super) const VERSION_4_2: Check =
     Check { name: "classes::nfs_waits_v4.2", stage: Stage::WithNfs, run: |machine| waits(machine, "4.2") };
 
-/// What waits on a mount may be called.
-const CLASSES: [&str; 7] =
-    ["nfs-rpc", "nfs-direct", "nfs-page", "nfs-commit", "nfs-delay", "nfs-recovery", "nfs-other"];
+/// What waits on a mount may be called. A lock inside the file system (seen: 1.5% of a reader's time on 6.12)
+/// is one as the kernel reports it, and not a wait for the server.
+const CLASSES: [&str; 8] =
+    ["nfs-rpc", "nfs-direct", "nfs-page", "nfs-commit", "nfs-delay", "nfs-recovery", "nfs-other", "rwsem"];
 
 fn waits(machine: &Machine, version: &str) -> Result<Outcome> {
     let mount = NfsMount::of_version(version)?;
