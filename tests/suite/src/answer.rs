@@ -221,6 +221,8 @@ pub struct Loss {
     pub what: String,
     /// How many.
     pub count: u64,
+    /// What that means, and where.
+    pub meaning: String,
 }
 
 impl Answer {

@@ -2,6 +2,7 @@
 //! programs that stand in then (why: `tracer-ebpf/src/probes/twice.rs`).
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
@@ -44,8 +45,8 @@ pub(super) fn name(hook: &str) -> String {
 /// What was left out so far, to tell what is left out from now on.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
-    /// Events that no program of their hook saw.
-    lost: u64,
+    /// Events that no program of their hook saw, by hook.
+    lost: BTreeMap<&'static str, u64>,
 }
 
 impl LeftOut {
@@ -54,26 +55,30 @@ impl LeftOut {
     /// # Errors
     /// If a map cannot be read.
     pub(super) fn read(bpf: &Ebpf, proc: &Path) -> Result<Self> {
-        let alone = ALONE.iter().map(|hook| misses(bpf, proc, hook).unwrap_or(0));
+        let alone = ALONE.iter().map(|hook| (*hook, misses(bpf, proc, hook).unwrap_or(0)));
         let repeated = REPEATED.iter().map(|hook| {
             let first = misses(bpf, proc, hook).unwrap_or(0);
-            misses(bpf, proc, &name(hook)).map_or(first, |again| first.min(again))
+            (*hook, misses(bpf, proc, &name(hook)).map_or(first, |again| first.min(again)))
         });
-        let mut lost = alone.chain(repeated).sum();
+        let mut lost: BTreeMap<_, _> = alone.chain(repeated).collect();
         // An event that is just now between the two programs counts as left out until the second
         // has run. So the first programs' counters are read before, never after.
-        let firsts = MARKED.map(|(hook, number)| (number, misses(bpf, proc, hook).unwrap_or(0)));
+        let firsts = MARKED.map(|(hook, number)| (hook, number, misses(bpf, proc, hook).unwrap_or(0)));
         let stood_in = maps::read_per_cpu_array::<u64>(bpf, "STOOD_IN")?;
-        for (number, first) in firsts {
+        for (hook, number, first) in firsts {
             let second: u64 = stood_in.get(number as usize).map_or(0, |per_cpu| per_cpu.iter().sum());
-            lost += first.saturating_sub(second);
+            lost.insert(hook, first.saturating_sub(second));
         }
         Ok(Self { lost })
     }
 
-    /// Events lost since `before`.
-    pub(super) fn since(&self, before: &Self) -> u64 {
-        self.lost.saturating_sub(before.lost)
+    /// Events lost since `before`, by hook; only hooks that lost any.
+    pub(super) fn since(&self, before: &Self) -> BTreeMap<&'static str, u64> {
+        let lost = self
+            .lost
+            .iter()
+            .map(|(hook, now)| (*hook, now.saturating_sub(before.lost.get(hook).copied().unwrap_or(0))));
+        lost.filter(|(_, count)| *count > 0).collect()
     }
 }
 

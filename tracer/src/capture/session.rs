@@ -1,6 +1,7 @@
 //! A tracing session: the kernel side loaded and attached, and its measuring window.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
     time::Duration,
@@ -409,16 +410,20 @@ impl Session {
     ///
     /// # Errors
     /// If a map cannot be read.
-    pub(super) fn left_out(&self) -> Result<u64> {
+    pub(super) fn left_out(&self) -> Result<BTreeMap<&'static str, u64>> {
         let read = || LeftOut::read(&self.bpf, &self.roots.proc).map(|now| now.since(&self.left_out_before));
-        match read()? {
-            0 => Ok(0),
-            // It may be between the two programs just now.
-            first => {
-                std::thread::sleep(BETWEEN_PROGRAMS);
-                Ok(read()?.min(first))
-            }
+        let first = read()?;
+        if first.is_empty() {
+            return Ok(first);
         }
+        // They may be between the two programs just now.
+        std::thread::sleep(BETWEEN_PROGRAMS);
+        let mut again = read()?;
+        again.retain(|hook, count| {
+            *count = (*count).min(first.get(hook).copied().unwrap_or(0));
+            *count > 0
+        });
+        Ok(again)
     }
 
     /// Memory of all maps.

@@ -184,14 +184,17 @@ fn losses(session: &Session) -> Result<Vec<Loss>> {
         .filter(|(_, count): &(_, u64)| *count > 0)
         .map(|(kind, count)| Loss { what: kind.name().to_owned(), count, meaning: kind.meaning().to_owned() })
         .collect();
-    let missed = session.left_out()?;
-    if missed > 0 {
+    let left_out = session.left_out()?;
+    if !left_out.is_empty() {
+        let hooks: Vec<_> = left_out.iter().map(|(hook, count)| format!("{hook} {count}")).collect();
         losses.push(Loss {
             what: "recursion-miss".to_owned(),
-            count: missed,
-            meaning: "events that the kernel did not hand over, because a task was preempted while it handed \
-                      over another one on the same CPU: calls, lock waits or switches that are not counted"
-                .to_owned(),
+            count: left_out.values().sum(),
+            meaning: format!(
+                "events that the kernel did not hand over, because a task was preempted while it handed over \
+                 another one on the same CPU, at most ({}): calls, lock waits or switches that are not counted",
+                hooks.join(", ")
+            ),
         });
     }
     Ok(losses)
