@@ -63,6 +63,9 @@ losses! {
     /// The table of lock holders is full.
     LockTableFull = "lock-table-full",
         "lock waits whose holder found no room: the waits are counted, without who held the lock";
+    /// The table of address spaces is full.
+    AddressSpacesFull = "address-spaces-full",
+        "processes whose mmap_lock could not be noted: a wait of another process for it may be shown as one for some rwsem";
     /// The table of marks is full.
     MarkTableFull = "mark-table-full",
         "calls that may have been counted twice, because it could not be noted that they were counted";

@@ -18,8 +18,19 @@ use crate::{
 /// A fault on a file begins: the argument is the file's `address_space`.
 #[btf_tracepoint(function = "mm_filemap_fault")]
 pub(crate) fn mm_filemap_fault(ctx: BtfTracePointContext) -> i32 {
-    let inode = kernel::read_at::<*const u8>(ctx.arg(0), MAPPING_HOST.load());
-    note(inode)
+    note_mapping(&ctx)
+}
+
+/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// if it was not.
+#[btf_tracepoint(function = "mm_filemap_fault")]
+pub(crate) fn mm_filemap_fault_second(ctx: BtfTracePointContext) -> i32 {
+    note_mapping(&ctx)
+}
+
+#[inline(always)]
+fn note_mapping(ctx: &BtfTracePointContext) -> i32 {
+    note(kernel::read_at::<*const u8>(ctx.arg(0), MAPPING_HOST.load()))
 }
 
 /// The same on older kernels: the argument is a `vm_fault`.

@@ -48,9 +48,8 @@ pub(super) fn are_known() -> bool {
 #[inline(always)]
 pub(super) fn note_mm(task: Task) {
     let lock = task.mmap_lock();
-    if are_known() && lock != 0 {
-        // A full table: another process's mmap_lock may be shown as some rwsem.
-        let _ = MM_OWNERS.insert(lock, task.tgid(), u64::from(BPF_ANY));
+    if are_known() && lock != 0 && MM_OWNERS.insert(lock, task.tgid(), u64::from(BPF_ANY)).is_err() {
+        loss::count(LossKind::AddressSpacesFull);
     }
 }
 

@@ -22,7 +22,7 @@ const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "s
 /// Hooks whose second program does the same once more, which changes nothing. How often both were
 /// left out for one event is not known, only that it was not more often than either. (Where both were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
-const REPEATED: [&str; 2] = ["contention_begin", "sched_process_fork"];
+const REPEATED: [&str; 3] = ["contention_begin", "sched_process_fork", "mm_filemap_fault"];
 /// Hooks whose second program knows when it has to stand in, by number ([`second`]).
 const MARKED: [(&str, u32); 3] =
     [("rpc_stats_latency", second::STATS), ("rpc_task_begin", second::BEGIN), ("rpc_task_end", second::END)];
