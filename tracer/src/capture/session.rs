@@ -1,5 +1,7 @@
 //! A tracing session: the kernel side loaded and attached, and its measuring window.
 
+mod attach;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,11 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap},
-    programs::{BtfTracePoint, Iter, KProbe, ProgramError, RawTracePoint},
+    programs::{Iter, ProgramError},
 };
-use nfslat_common::config::{Control, RpcOffsets, filter};
+use nfslat_common::config::{Control, filter};
 
 use super::{
     kernel::{btf::KernelTypes, maps},
@@ -24,23 +26,8 @@ use super::{
     settings::Settings,
 };
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
-
-/// NFS tracepoints that lead from an inode to its mount's client.
-const INODE_HOOKS: [&str; 4] =
-    ["nfs_getattr_enter", "nfs_lookup_enter", "nfs_access_enter", "nfs_revalidate_inode_enter"];
-/// The same, from a page I/O header.
-const PGIO_HOOKS: [&str; 2] = ["nfs_initiate_read", "nfs_initiate_write"];
-/// The RPC layer's tracepoints besides the one that counts, with what is missing without them.
-const CALL_HOOKS: [(&str, &str); 3] = [
-    ("rpc_task_begin", "calls in flight"),
-    ("rpc_task_sleep", "the queue a call in flight waits in"),
-    ("rpc_task_end", "calls in flight"),
-];
-
-/// What the walk of user stacks is called among the probes.
-pub(super) const USER_STACKS: &str = "user stacks";
-/// What it measures.
-const USER_STACKS_MEASURE: &str = "where in a program a wait begins, by frame pointers";
+pub(super) use attach::USER_STACKS;
+use attach::{USER_STACKS_MEASURE, attached, user_stacks_status};
 
 /// Longer than an event stays between the two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
@@ -122,177 +109,6 @@ impl Session {
         session.probes.push(user_stacks_status(settings.user_stacks, layout.task_registers));
         session.attach_rpc(rpc_offsets, false);
         Ok(session)
-    }
-
-    fn attach_scheduler(&mut self, follow_children: bool) -> Result<()> {
-        const LOCKS: &str = "which lock a thread waits for";
-        const WAKERS: &str = "who ended the long waits";
-        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-        let mut hooks = vec![
-            ("sched_switch", "time on CPU, runnable and blocked"),
-            ("sched_wakeup", "end of waits"),
-            ("sched_wakeup_new", "new threads"),
-        ];
-        if follow_children {
-            hooks.push(("sched_process_fork", "descendants of the command"));
-        }
-        for (hook, measures) in hooks {
-            self.attach_btf(hook, &btf)
-                .map_err(brief)
-                .with_context(|| format!("cannot attach to the kernel's tracepoint {hook}"))?;
-            self.probes.push(attached(&format!("sched:{hook}"), measures));
-        }
-        for hook in ["contention_begin", "contention_end"] {
-            let result = self.attach_btf(hook, &btf);
-            self.probes.push(match result {
-                Ok(()) => attached(&format!("lock:{hook}"), LOCKS),
-                Err(error) => ProbeStatus {
-                    state: ProbeState::Fallback,
-                    detail: format!(
-                        "lock waits are told by the function that waits, not by the lock: {:#}",
-                        brief(error)
-                    ),
-                    remedy: "use a kernel from 5.19 on".to_owned(),
-                    ..attached(&format!("lock:{hook}"), LOCKS)
-                },
-            });
-        }
-        let result = self.attach_btf("sched_waking", &btf);
-        self.probes.push(match result {
-            Ok(()) => attached("sched:sched_waking", WAKERS),
-            Err(error) => not_attached("sched:sched_waking", WAKERS, &brief(error)),
-        });
-        let faults = self.attach_faults(&btf);
-        self.probes.push(faults);
-        if let Err(error) = self.attach_btf("sched_process_exec", &btf) {
-            let error = brief(error);
-            self.probes.push(not_attached("sched:sched_process_exec", "whose mmap_lock it is, after an exec", &error));
-        }
-        for name in ["open_window", "close_window"] {
-            let program: &mut Iter = program(&mut self.bpf, name)?;
-            let measures = "waits open at the start or the end";
-            self.probes.push(match program.load("task", &btf) {
-                Ok(()) => attached(&format!("iter:task ({name})"), measures),
-                Err(error) => ProbeStatus {
-                    hook: format!("iter:task ({name})"),
-                    measures: measures.to_owned(),
-                    state: ProbeState::Missing,
-                    detail: format!("threads that never run are not seen: {:#}", brief(error)),
-                    remedy: String::new(),
-                },
-            });
-        }
-        Ok(())
-    }
-
-    /// Loads and attaches the program of a hook, and its second one if there is to be one.
-    fn attach_btf(&mut self, hook: &str, btf: &Btf) -> Result<(), ProgramError> {
-        let names = [hook.to_owned(), second::name(hook)];
-        for name in names {
-            if let Some(program) = self.bpf.program_mut(&name)
-                && (name == hook || self.second_programs)
-            {
-                let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(hook, btf)?;
-                program.attach()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Attaches to page faults on files: to the tracepoint, or to the function on kernels without it.
-    fn attach_faults(&mut self, btf: &Btf) -> ProbeStatus {
-        const MEASURES: &str = "the file system of a page fault's file";
-        if self.attach_btf("mm_filemap_fault", btf).is_ok() {
-            return attached("filemap:mm_filemap_fault", MEASURES);
-        }
-        let result = program(&mut self.bpf, "filemap_fault").and_then(|program: &mut KProbe| {
-            program.load()?;
-            Ok(program.attach("filemap_fault", 0)?)
-        });
-        match result {
-            Ok(_) => attached("kprobe:filemap_fault", MEASURES),
-            Err(error) => ProbeStatus {
-                state: ProbeState::Fallback,
-                detail: format!("waits for mapped files are not told apart by file system: {error:#}"),
-                remedy: "use a kernel from 6.10 on".to_owned(),
-                ..attached("filemap:mm_filemap_fault", MEASURES)
-            },
-        }
-    }
-
-    /// Loads and attaches the program of a raw tracepoint, and its second one likewise.
-    fn attach_call_hook(&mut self, hook: &str) -> Result<()> {
-        attach_raw(&mut self.bpf, hook, &[hook])?;
-        let name = second::name(hook);
-        if self.second_programs && self.bpf.program(&name).is_some() {
-            // After the first one: the kernel runs them in this order.
-            attach_raw(&mut self.bpf, &name, &[hook])?;
-        }
-        Ok(())
-    }
-
-    /// Attaches to the NFS client if it is there; then the layout of its structures must be given.
-    /// `late`: the window is open already.
-    fn attach_rpc(&mut self, offsets: Option<Result<RpcOffsets>>, late: bool) {
-        const HOOK: &str = "sunrpc:rpc_stats_latency";
-        const MEASURES: &str = "NFS calls";
-        self.probes.retain(|probe| probe.hook != HOOK);
-        let missing = |state, detail: &str, remedy: &str| ProbeStatus {
-            hook: HOOK.to_owned(),
-            measures: MEASURES.to_owned(),
-            state,
-            detail: detail.to_owned(),
-            remedy: remedy.to_owned(),
-        };
-        let Some(offsets) = offsets else {
-            self.probes.push(missing(
-                ProbeState::NotApplicable,
-                "the sunrpc module is not loaded: this machine has no NFS client running",
-                "",
-            ));
-            return;
-        };
-        if let Err(error) = offsets.and_then(|offsets| self.attach_rpc_programs(offsets)) {
-            let detail = format!("{error:#}");
-            log::debug!("NFS calls cannot be measured: {detail}");
-            self.probes.push(missing(
-                ProbeState::Missing,
-                &detail,
-                "use a kernel with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES, 5.11 and later)",
-            ));
-            return;
-        }
-        self.rpc_attached = true;
-        let mut status = attached(HOOK, MEASURES);
-        if late {
-            status.state = ProbeState::AttachedLate;
-            status.detail = "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
-        }
-        self.probes.push(status);
-    }
-
-    fn attach_rpc_programs(&mut self, offsets: RpcOffsets) -> Result<()> {
-        let mut map: Array<_, RpcOffsets> = Array::try_from(map_mut(&mut self.bpf, "RPC_OFFSETS")?)?;
-        map.set(0, offsets, 0).context("cannot hand over the layout of the NFS client")?;
-
-        self.attach_call_hook("rpc_stats_latency")?;
-        for (hook, measures) in CALL_HOOKS {
-            let result = self.attach_call_hook(hook);
-            self.probes.push(match result {
-                Ok(()) => attached(&format!("sunrpc:{hook}"), measures),
-                Err(error) => not_attached(&format!("sunrpc:{hook}"), measures, &error),
-            });
-        }
-        let mounts = "the mount point of an NFS client";
-        for (program, hooks) in [("nfs_inode_event", &INODE_HOOKS[..]), ("nfs_pgio_event", &PGIO_HOOKS[..])] {
-            let hook = format!("nfs:{}", hooks.join(","));
-            self.probes.push(match attach_raw(&mut self.bpf, program, hooks) {
-                Ok(()) => attached(&hook, mounts),
-                Err(error) => not_attached(&hook, mounts, &error),
-            });
-        }
-        Ok(())
     }
 
     /// Opens the measuring window, for `duration` at most.
@@ -459,62 +275,6 @@ where
 
 fn map_mut<'a>(bpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::maps::Map> {
     bpf.map_mut(name).ok_or_else(|| anyhow!("the kernel side has no map {name}"))
-}
-
-/// Loads a program (once) and attaches it to raw tracepoints.
-fn attach_raw(bpf: &mut Ebpf, name: &str, hooks: &[&str]) -> Result<()> {
-    let program: &mut RawTracePoint = program(bpf, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(brief).with_context(|| format!("the kernel rejects the program {name}"))?;
-    }
-    for hook in hooks {
-        program.attach(hook).with_context(|| format!("cannot attach to {hook}"))?;
-    }
-    Ok(())
-}
-
-/// A program error without the thousands of lines that the verifier may have to say; the log has
-/// them.
-fn brief(error: ProgramError) -> anyhow::Error {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        log::debug!("the verifier says:\n{log}");
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines[lines.len().saturating_sub(6)..].join("; ");
-        return anyhow!("the kernel rejects the program ({io_error}): {last}");
-    }
-    error.into()
-}
-
-/// What is said of user stacks. `sites_told_apart`: the kernel shows from where a thread came in.
-fn user_stacks_status(wanted: bool, sites_told_apart: bool) -> ProbeStatus {
-    let status = |state, detail: &str| ProbeStatus {
-        state,
-        detail: detail.to_owned(),
-        ..attached(USER_STACKS, USER_STACKS_MEASURE)
-    };
-    match (wanted, sites_told_apart) {
-        (false, _) => status(ProbeState::NotApplicable, "not asked for (--user-stacks=off)"),
-        (true, true) => status(ProbeState::Attached, ""),
-        (true, false) => status(
-            ProbeState::Attached,
-            "taken unless a thread's waits are mostly short: before 5.15 the kernel does not tell its call sites apart",
-        ),
-    }
-}
-
-fn attached(hook: &str, measures: &str) -> ProbeStatus {
-    ProbeStatus {
-        hook: hook.to_owned(),
-        measures: measures.to_owned(),
-        state: ProbeState::Attached,
-        detail: String::new(),
-        remedy: String::new(),
-    }
-}
-
-fn not_attached(hook: &str, measures: &str, error: &anyhow::Error) -> ProbeStatus {
-    ProbeStatus { state: ProbeState::Missing, detail: format!("{error:#}"), ..attached(hook, measures) }
 }
 
 /// `run_cnt` and `run_time_ns` of a program, from its `fdinfo`; they stand still while
