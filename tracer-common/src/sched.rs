@@ -75,8 +75,12 @@ pub struct Occupant {
     pub since_ns: u64,
     /// What to add to a time of the scheduler's clock to get CLOCK_MONOTONIC; 0: not known yet.
     pub clock_offset_ns: u64,
+    /// Of the switch that is at hand: when the leaving thread got the CPU, if that was not reported, else 0.
+    pub entered_unseen_ns: u64,
+    /// Likewise: when the entering thread was put on the run queue, by the scheduler's own statistics; 0: not known.
+    pub queued_ns: u64,
 }
-const _: () = assert!(size_of::<Occupant>() == 24);
+const _: () = assert!(size_of::<Occupant>() == 40);
 
 /// Time of one thread, since tracing of it began. Sums are in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

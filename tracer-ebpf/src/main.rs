@@ -18,6 +18,7 @@ mod kernel;
 mod loss;
 mod maps;
 mod probes;
+mod verifier;
 mod window;
 
 #[cfg(not(test))]

@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
-use crate::maps::CONTROL;
+use crate::{maps::CONTROL, verifier};
 
 /// A moment inside the window.
 #[derive(Clone, Copy)]
@@ -14,12 +14,36 @@ pub(crate) struct Moment {
     pub(crate) start_ns: u64,
     /// Now, or the end of the window if that has passed.
     pub(crate) now_ns: u64,
+    clock_ns: u64,
+    end_ns: u64,
+    snapshot_done: u32,
+    locks_later: u32,
+}
+
+impl Moment {
+    /// The same look at the window, for something that happened at another time.
+    #[inline(always)]
+    pub(crate) fn moved_to(self, now_ns: u64) -> Self {
+        Self { now_ns, ..self }
+    }
+
     /// True once the window has closed: only intervals that began inside still count.
-    pub(crate) closed: bool,
+    #[inline(always)]
+    pub(crate) fn closed(self) -> bool {
+        verifier::forget(self.clock_ns) >= self.end_ns
+    }
+
     /// True once every thread that existed at the start is known.
-    pub(crate) snapshot_done: bool,
+    #[inline(always)]
+    pub(crate) fn snapshot_done(self) -> bool {
+        verifier::forget(u64::from(self.snapshot_done)) != 0
+    }
+
     /// True while waits for locks that are open at the end have to stay so a little longer.
-    pub(crate) locks_later: bool,
+    #[inline(always)]
+    pub(crate) fn locks_later(self) -> bool {
+        self.locks_later != 0
+    }
 }
 
 /// Now; `None` before the window opens.
@@ -27,16 +51,17 @@ pub(crate) struct Moment {
 pub(crate) fn moment() -> Option<Moment> {
     let control = CONTROL.get(0)?;
     // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    if control.start_ns == 0 || now_ns < control.start_ns {
+    let clock_ns = unsafe { bpf_ktime_get_ns() };
+    if control.start_ns == 0 || clock_ns < control.start_ns {
         return None;
     }
-    let closed = now_ns >= control.end_ns;
+    let end_ns = control.end_ns;
     Some(Moment {
         start_ns: control.start_ns,
-        now_ns: if closed { control.end_ns } else { now_ns },
-        closed,
-        snapshot_done: control.snapshot_done != 0,
-        locks_later: control.locks_later != 0,
+        now_ns: clock_ns.min(end_ns),
+        clock_ns,
+        end_ns,
+        snapshot_done: control.snapshot_done,
+        locks_later: control.locks_later,
     })
 }

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use nfslat_common::{
     config::NO_FIELD,
-    lock::{LockSum, LockWaiter, call, holder},
+    lock::{LockWaiter, call, holder},
     loss::LossKind,
     sched::{ThreadKey, ThreadState, state, wait_flags},
 };
@@ -22,6 +22,7 @@ use crate::{
     loss,
     maps::{LOCK_HOLDERS, LOCK_WAITERS, MM_OWNERS, PT_REGS_OFFSET, SCRATCH_LOCK, THREADS},
     probes::{locks, waits},
+    verifier,
     window::Moment,
 };
 
@@ -94,7 +95,8 @@ pub(super) fn note_wait(key: ThreadKey, thread: &ThreadState, at: Moment) -> u32
     let Some(scratch) = SCRATCH_LOCK.get_ptr_mut(waits::SCRATCH_OF_SCHEDULER) else { return 0 };
     // SAFETY: a pointer from a map lookup; the entry is this CPU's own, and interrupts are off.
     let waiter = unsafe { &mut (*scratch).waiter };
-    *waiter = LockWaiter::default();
+    // SAFETY: zeros are a valid value.
+    unsafe { verifier::zero(waiter) };
     waiter.began_ns = at.now_ns;
     waiter.holder_call = call::UNKNOWN;
     let owner = find_holder(thread, waiter);
@@ -235,7 +237,8 @@ pub(super) fn record(key: ThreadKey, thread: &ThreadState, stack: u64, length_ns
     sum_key.holder_flags = waiter.holder_flags;
     let sum_key = &*sum_key;
     if LOCK_HOLDERS.get_ptr(sum_key).is_none() {
-        scratch.sum = LockSum::default();
+        // SAFETY: as for the waiter.
+        unsafe { verifier::zero(&mut scratch.sum) };
         scratch.sum.holder_comm = waiter.holder_comm;
         // A failure is a full table; the look-up below tells.
         let _ = LOCK_HOLDERS.insert(sum_key, &scratch.sum, u64::from(BPF_NOEXIST));

@@ -59,7 +59,7 @@ pub(crate) fn rpc_stats_latency_second(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
-    if !at.closed && count_call(ctx, table, offsets).is_none() {
+    if !at.closed() && count_call(ctx, table, offsets).is_none() {
         loss::count_and_log(ctx, LossKind::KernelReadFailed);
     }
     0
@@ -162,7 +162,7 @@ pub(crate) fn rpc_task_begin_second(ctx: RawTracePointContext) -> i32 {
 fn call_begins(ctx: &RawTracePointContext) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
     let task: *const u8 = ctx.arg(0);
-    if at.closed {
+    if at.closed() {
         return 0;
     }
     let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return 0 };
@@ -191,7 +191,7 @@ fn call_begins(ctx: &RawTracePointContext) -> i32 {
 pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
     let (task, queue): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if at.closed {
+    if at.closed() {
         return 0;
     }
     if let Some(call) = IN_FLIGHT.get_ptr_mut(task as u64) {
@@ -218,7 +218,7 @@ fn call_ends(ctx: &RawTracePointContext) -> i32 {
     // Not stopped by the end of the window: user space reads the table a moment later, and what
     // has ended by then was open at the end all the same. So keep what the window closed over.
     match window::moment() {
-        Some(at) if !at.closed => {
+        Some(at) if !at.closed() => {
             let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
         }
         _ => {}

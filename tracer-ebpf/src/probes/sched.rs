@@ -4,7 +4,7 @@
 //! `schedstat` also begins to count its waiting for a CPU.
 
 use aya_ebpf::{Global, bindings::BPF_ANY, macros::btf_tracepoint, programs::BtfTracePointContext};
-use nfslat_common::{config::filter as role, loss::LossKind};
+use nfslat_common::{config::filter as role, loss::LossKind, sched::Occupant};
 
 use crate::{
     filter,
@@ -35,34 +35,25 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let scheduler_state = if SWITCH_HAS_STATE.load() != 0 && own_state != 0 { ctx.arg::<u32>(3) } else { own_state };
     // `preempt` is a bool: only its low byte is defined.
     let how = Departure { preempted: preempted & 0xff != 0, scheduler_state };
-    let noted = note_switch(leaving, entering, at);
+    let Some(occupant) = ON_CPU.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a pointer from a map lookup, valid for the run of the program; the entry is this
+    // CPU's own, and interrupts are off.
+    let occupant = unsafe { &mut *occupant };
+    note_switch(occupant, leaving, entering, at);
     if leaving.tid() != 0 {
-        threads::leave_cpu(&ctx, leaving, how, noted.entered_unseen_ns, at);
+        threads::leave_cpu(&ctx, leaving, how, occupant, at);
     }
     if entering.tid() != 0 {
-        threads::enter_cpu(entering, noted.queued_ns, at);
+        threads::enter_cpu(entering, occupant, at);
     }
     0
-}
-
-/// What is known of a switch besides who leaves and who enters.
-#[derive(Clone, Copy, Default)]
-struct Noted {
-    /// When the leaving thread got the CPU, if that was not reported.
-    entered_unseen_ns: Option<u64>,
-    /// When the entering thread was put on the run queue, by the scheduler's own statistics.
-    queued_ns: Option<u64>,
 }
 
 /// Notes who gets this CPU. If the thread that leaves is not the one that was noted, a switch went
 /// unreported: some kernels hide threads from tracing, and with them the switches and wake-ups on
 /// their time. Then the scheduler's own statistics tell when the leaving thread got the CPU.
 #[inline(always)]
-fn note_switch(leaving: Task, entering: Task, at: Moment) -> Noted {
-    let Some(occupant) = ON_CPU.get_ptr_mut(0) else { return Noted::default() };
-    // SAFETY: a pointer from a map lookup, valid for the run of the program; the entry is this
-    // CPU's own, and interrupts are off.
-    let occupant = unsafe { &mut *occupant };
+fn note_switch(occupant: &mut Occupant, leaving: Task, entering: Task, at: Moment) {
     let arrived_ns = if leaving.tid() == 0 { 0 } else { leaving.last_arrival_ns() };
     let known = occupant.since_ns != 0;
     let seen = occupant.thread == leaving.key();
@@ -77,17 +68,10 @@ fn note_switch(leaving: Task, entering: Task, at: Moment) -> Noted {
         }
         scheduler_ns.wrapping_add(offset_ns).max(earliest_ns).min(at.now_ns)
     };
-    let noted = Noted {
-        entered_unseen_ns: (known && !seen).then(|| on_our_clock(arrived_ns, occupant.since_ns)),
-        queued_ns: match entering.last_queued_ns() {
-            0 => None,
-            _ if offset_ns == 0 => None,
-            queued_ns => Some(on_our_clock(queued_ns, 0)),
-        },
-    };
+    occupant.entered_unseen_ns = if known && !seen { on_our_clock(arrived_ns, occupant.since_ns) } else { 0 };
+    occupant.queued_ns = on_our_clock(entering.last_queued_ns(), 0);
     occupant.thread = entering.key();
     occupant.since_ns = at.now_ns;
-    noted
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]

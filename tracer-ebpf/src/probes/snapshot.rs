@@ -72,13 +72,13 @@ fn close_window(ctx: *mut IterTask) -> i32 {
     // SAFETY: a pointer from a map lookup. After the end of the window the scheduler's programs
     // change only entries whose last transition lies before the end, once each.
     let thread = unsafe { &mut *thread };
-    if at.locks_later && thread.wait_flags & wait_flags::LOCK != 0 {
+    if at.locks_later() && thread.wait_flags & wait_flags::LOCK != 0 {
         return 0;
     }
-    if at.closed && thread.state == state::BLOCKED {
+    if at.closed() && thread.state == state::BLOCKED {
         threads::end_wait(key, thread, at);
     }
-    if at.closed && thread.state == state::ON_CPU && !task.on_cpu() {
+    if at.closed() && thread.state == state::ON_CPU && !task.on_cpu() {
         threads::forget_departure(thread, at);
     }
     waits::record_pending(task, key, thread, waits::SCRATCH_OF_SNAPSHOT);

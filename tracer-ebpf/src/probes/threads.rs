@@ -7,7 +7,7 @@
 use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST};
 use nfslat_common::{
     loss::LossKind,
-    sched::{ThreadKey, ThreadState, state, wait_flags},
+    sched::{Occupant, ThreadKey, ThreadState, state, wait_flags},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     loss,
     maps::{SCRATCH_THREAD, THREADS},
     probes::{holders, user_stacks, waits},
+    verifier,
     window::Moment,
 };
 
@@ -36,22 +37,15 @@ pub(super) struct Departure {
     pub(super) scheduler_state: u32,
 }
 
-/// A thread leaves its CPU; `entered_unseen_ns` is when it got it, if that was not reported. It is
-/// still the current thread of `ctx`.
+/// A thread leaves the CPU of `occupant`. It is still the current thread of `ctx`.
 #[inline(always)]
-pub(super) fn leave_cpu(
-    ctx: &impl EbpfContext,
-    task: Task,
-    how: Departure,
-    entered_unseen_ns: Option<u64>,
-    at: Moment,
-) {
+pub(super) fn leave_cpu(ctx: &impl EbpfContext, task: Task, how: Departure, occupant: &Occupant, at: Moment) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::ON_CPU, at) else { return };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; see module docs.
     let thread = unsafe { &mut *thread };
-    if let Some(entered_ns) = entered_unseen_ns {
-        enter_in_hindsight(key, thread, entered_ns);
+    if occupant.entered_unseen_ns != 0 {
+        enter_in_hindsight(key, thread, occupant.entered_unseen_ns);
     }
     add_elapsed(thread, state::ON_CPU, at);
     thread.state = if how.preempted || how.scheduler_state == 0 {
@@ -65,7 +59,7 @@ pub(super) fn leave_cpu(
     };
     thread.comm = task.comm();
     thread.tgid = task.tgid();
-    if thread.state == state::BLOCKED && !at.closed {
+    if thread.state == state::BLOCKED && !at.closed() {
         thread.waker_noted = 0;
         user_stacks::take(ctx, task, thread);
     }
@@ -86,22 +80,23 @@ fn enter_in_hindsight(key: ThreadKey, thread: &mut ThreadState, entered_ns: u64)
     waits::record_pending_without_stack(key, thread);
 }
 
-/// A thread gets a CPU; `queued_ns` is when the scheduler put it on the run queue, if it says.
+/// A thread gets the CPU of `occupant`.
 #[inline(always)]
-pub(super) fn enter_cpu(task: Task, queued_ns: Option<u64>, at: Moment) {
+pub(super) fn enter_cpu(task: Task, occupant: &Occupant, at: Moment) {
     let key = task.key();
     let Some(thread) = find_or_add(task, key, state::RUNNABLE, at) else { return };
     // SAFETY: as in `leave_cpu`.
     let thread = unsafe { &mut *thread };
     if thread.state == state::BLOCKED {
         loss::count(LossKind::MissedWakeup);
-        let woken_ns = queued_ns.unwrap_or(at.now_ns).max(thread.since_ns).min(at.now_ns);
-        end_wait(key, thread, Moment { now_ns: woken_ns, ..at });
+        let queued_ns = if occupant.queued_ns == 0 { at.now_ns } else { occupant.queued_ns };
+        let woken_ns = queued_ns.max(thread.since_ns).min(at.now_ns);
+        end_wait(key, thread, at.moved_to(woken_ns));
         thread.state = state::RUNNABLE;
     }
     add_elapsed(thread, state::RUNNABLE, at);
     thread.state = state::ON_CPU;
-    if !at.closed {
+    if !at.closed() {
         thread.run_count += 1;
     }
     waits::record_pending(task, key, thread, waits::SCRATCH_OF_SCHEDULER);
@@ -125,7 +120,7 @@ pub(super) fn wake(task: Task, at: Moment) {
 #[inline(always)]
 pub(super) fn begin(task: Task, at: Moment) {
     holders::note_new_process(task);
-    if at.closed || !filter::selects(task) {
+    if at.closed() || !filter::selects(task) {
         return;
     }
     add(task, task.key(), state::RUNNABLE, at.now_ns, waits::SCRATCH_OF_SCHEDULER);
@@ -142,7 +137,7 @@ pub(super) fn end_wait(key: ThreadKey, thread: &mut ThreadState, at: Moment) {
     }
     thread.time_ns[state::BLOCKED as usize] += length_ns;
     thread.wait_count += 1;
-    if at.closed {
+    if at.closed() {
         thread.wait_flags |= wait_flags::OPEN_AT_END;
     }
     let is_short = length_ns < waits::MIN_WAIT_NS.load();
@@ -182,7 +177,8 @@ pub(super) fn add(task: Task, key: ThreadKey, state: u32, since_ns: u64, scratch
     let fresh = SCRATCH_THREAD.get_ptr_mut(scratch)?;
     // SAFETY: a pointer from a map lookup; the entry is this CPU's and this kind of program's own.
     let fresh = unsafe { &mut *fresh };
-    *fresh = ThreadState::default();
+    // SAFETY: zeros are its default.
+    unsafe { verifier::zero(fresh) };
     fresh.tgid = task.tgid();
     fresh.state = state;
     fresh.since_ns = since_ns;
@@ -205,13 +201,13 @@ fn find_or_add(task: Task, key: ThreadKey, assumed: u32, at: Moment) -> Option<*
     if let Some(thread) = THREADS.get_ptr_mut(key) {
         return Some(thread);
     }
-    if key.tid == 0 || at.closed || !filter::selects(task) {
+    if key.tid == 0 || at.closed() || !filter::selects(task) {
         return None;
     }
     let born_ns = task.start_time_ns();
     // Before the snapshot a thread that was not seen has not moved since the start. After it,
     // a thread that was not seen has just begun to match the filter.
-    let since_ns = if at.snapshot_done {
+    let since_ns = if at.snapshot_done() {
         at.now_ns
     } else if born_ns > at.start_ns {
         born_ns
@@ -219,7 +215,7 @@ fn find_or_add(task: Task, key: ThreadKey, assumed: u32, at: Moment) -> Option<*
         at.start_ns
     };
     let thread = add(task, key, assumed, since_ns, waits::SCRATCH_OF_SCHEDULER)?;
-    if assumed == state::BLOCKED && !at.snapshot_done {
+    if assumed == state::BLOCKED && !at.snapshot_done() {
         // SAFETY: as in `leave_cpu`.
         let thread = unsafe { &mut *thread };
         thread.wait_flags = wait_flags_of(task, task.scheduler_state()) | wait_flags::OPEN_AT_START;
@@ -232,7 +228,7 @@ fn find_or_add(task: Task, key: ThreadKey, assumed: u32, at: Moment) -> Option<*
 fn add_elapsed(thread: &mut ThreadState, expected: u32, at: Moment) {
     let elapsed_ns = at.now_ns.saturating_sub(thread.since_ns);
     thread.since_ns = at.now_ns;
-    if thread.state != expected && !at.closed {
+    if thread.state != expected && !at.closed() {
         loss::count(LossKind::StateMismatch);
     }
     let index = if thread.state == expected { expected as usize } else { state::UNSEEN };
