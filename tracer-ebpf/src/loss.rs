@@ -4,30 +4,32 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
 use nfslat_common::loss::LossKind;
 
-use crate::maps::LOSSES;
+use crate::maps::{LOSSES, LOSS_TO_LOG};
 
 /// Counts one loss.
 #[inline(always)]
 pub(crate) fn count(kind: LossKind) {
-    let _ = add_one(kind);
-}
-
-/// Counts one loss, and logs the first of its kind on each CPU. For programs off the scheduler's
-/// path: the log's code is long.
-#[inline(always)]
-pub(crate) fn count_and_log(ctx: &impl EbpfContext, kind: LossKind) {
-    if add_one(kind) == Some(1) {
-        warn!(ctx, "first loss of kind {} on this CPU", kind as u32);
-    }
-}
-
-#[inline(always)]
-fn add_one(kind: LossKind) -> Option<u64> {
-    let counter = LOSSES.get_ptr_mut(kind as u32)?;
-    // SAFETY: a pointer from a map lookup is valid for the run of the program, and the entry is
+    let (Some(counter), Some(to_log)) = (LOSSES.get_ptr_mut(kind as u32), LOSS_TO_LOG.get_ptr_mut(0)) else { return };
+    // SAFETY: pointers from map lookups are valid for the run of the program, and the entries are
     // this CPU's own.
     unsafe {
         *counter += 1;
-        Some(*counter)
+        if *counter == 1 {
+            to_log.write_volatile(kind as u32 + 1);
+        }
+    }
+}
+
+/// Logs the kind of loss that this CPU has seen for the first time, if there is one. The log's code is long, and
+/// dear for the verifier wherever several paths lead to it: so it stands alone, in programs off the scheduler's path.
+#[inline(always)]
+pub(crate) fn log(ctx: &impl EbpfContext) {
+    let Some(to_log) = LOSS_TO_LOG.get_ptr_mut(0) else { return };
+    // SAFETY: as above.
+    let number = unsafe { to_log.read_volatile() };
+    if number != 0 {
+        // SAFETY: as above.
+        unsafe { to_log.write_volatile(0) };
+        warn!(ctx, "first loss of kind {} on this CPU", number - 1);
     }
 }

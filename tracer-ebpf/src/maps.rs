@@ -23,6 +23,10 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_KINDS as u32, 0);
 
+/// A kind of loss that the CPU has just seen for the first time, plus 1; 0: none.
+#[map]
+pub(crate) static LOSS_TO_LOG: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
 /// State and sums of every traced thread.
 #[map]
 pub(crate) static THREADS: HashMap<ThreadKey, ThreadState> = HashMap::with_max_entries(1, 0);

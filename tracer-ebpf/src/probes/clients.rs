@@ -3,7 +3,7 @@
 //!
 //! Kernels from 6.12 on also show it in sysfs; this way works on all, with VAST's client too.
 
-use aya_ebpf::{EbpfContext, bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use nfslat_common::{config::RpcOffsets, loss::LossKind, rpc::ClientInfo};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 #[raw_tracepoint(tracepoint = "nfs_getattr_enter")]
 pub(crate) fn nfs_inode_event(ctx: RawTracePointContext) -> i32 {
     if let (Some(_), Some(offsets)) = (window::moment(), rpc::offsets()) {
-        learn(&ctx, ctx.arg(0), offsets);
+        learn(ctx.arg(0), offsets);
     }
     0
 }
@@ -29,13 +29,13 @@ pub(crate) fn nfs_pgio_event(ctx: RawTracePointContext) -> i32 {
     if let (Some(_), Some(offsets)) = (window::moment(), rpc::offsets())
         && let Some(inode) = read_at::<*const u8>(ctx.arg(0), offsets.hdr_inode)
     {
-        learn(&ctx, inode, offsets);
+        learn(inode, offsets);
     }
     0
 }
 
 #[inline(always)]
-fn learn(ctx: &impl EbpfContext, inode: *const u8, offsets: &RpcOffsets) -> Option<()> {
+fn learn(inode: *const u8, offsets: &RpcOffsets) -> Option<()> {
     let superblock: *const u8 = read_at(inode, offsets.inode_sb)?;
     let server: *const u8 = read_at(superblock, offsets.sb_fs_info)?;
     let client: *const u8 = read_at(server, offsets.server_client)?;
@@ -52,7 +52,7 @@ fn learn(ctx: &impl EbpfContext, inode: *const u8, offsets: &RpcOffsets) -> Opti
     if CLIENTS.insert(client_id, info, u64::from(BPF_ANY)).is_err()
         || KNOWN_SUPERBLOCKS.insert(superblock as u64, client as u64, u64::from(BPF_ANY)).is_err()
     {
-        loss::count_and_log(ctx, LossKind::ClientTableFull);
+        loss::count(LossKind::ClientTableFull);
     }
     Some(())
 }

@@ -48,21 +48,25 @@ type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
     twice::mark(second::STATS, ctx.arg(0), began_ns(&ctx));
-    call_done(&ctx, &RPC_STATS)
+    call_done(&ctx, &RPC_STATS);
+    loss::log(&ctx);
+    0
 }
 
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::STATS, ctx.arg(0), began_ns(&ctx)) { call_done(&ctx, &RPC_STATS_SECOND) } else { 0 }
+    if twice::was_left_out(second::STATS, ctx.arg(0), began_ns(&ctx)) {
+        call_done(&ctx, &RPC_STATS_SECOND);
+    }
+    0
 }
 
 #[inline(always)]
-fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) -> i32 {
-    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) {
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return };
     if !at.closed() && count_call(ctx, table, offsets).is_none() {
-        loss::count_and_log(ctx, LossKind::KernelReadFailed);
+        loss::count(LossKind::KernelReadFailed);
     }
-    0
 }
 
 #[inline(always)]
@@ -84,7 +88,7 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
         add_series(table, key, procedure, offsets);
     }
     let Some(stats) = table.get_ptr_mut(key) else {
-        loss::count_and_log(ctx, LossKind::RpcSeriesFull);
+        loss::count(LossKind::RpcSeriesFull);
         return Some(());
     };
     // SAFETY: a pointer from a map lookup, valid for the run of the program; the entry is this
@@ -100,23 +104,23 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     stats.bytes_received += u64::from(bytes_received);
 
     let first = stats.count == 1;
-    add_part(ctx, &mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
+    add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
     if transmitted == 0 {
         stats.unsent += 1;
         return Some(());
     }
     let first = stats.count - stats.unsent == 1;
     let tail_ns = execute_ns - backlog_ns - rtt_ns;
-    add_part(ctx, &mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
-    add_part(ctx, &mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
-    add_part(ctx, &mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
+    add_part(&mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
+    add_part(&mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
+    add_part(&mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
     Some(())
 }
 
 /// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
 /// times restarted by the kernel) stay in the sum and are counted apart.
 #[inline(always)]
-fn add_part(ctx: &RawTracePointContext, sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: bool) {
+fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: bool) {
     sum.sum_ns += value_ns;
     if value_ns < 0 {
         sum.negative += 1;
@@ -135,7 +139,7 @@ fn add_part(ctx: &RawTracePointContext, sum: &mut PartSum, rpc: RpcKey, part: us
     match RPC_BUCKETS.get_ptr_mut(key) {
         // SAFETY: as in `count_call`, but CPUs share the entry, hence the atomic.
         Some(count) => unsafe { atomic::add(count, 1) },
-        None => loss::count_and_log(ctx, LossKind::RpcHistogramFull),
+        None => loss::count(LossKind::RpcHistogramFull),
     }
 }
 
@@ -180,7 +184,7 @@ fn call_begins(ctx: &RawTracePointContext) -> i32 {
         queue: [0; OP_NAME_LEN],
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
-        loss::count_and_log(ctx, LossKind::InFlightFull);
+        loss::count(LossKind::InFlightFull);
     }
     0
 }

@@ -94,6 +94,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     holders::note_mm(Task::new(ctx.arg(0)));
+    loss::log(&ctx);
     0
 }
 
