@@ -94,8 +94,8 @@ pub struct RpcBucketKey {
 }
 const _: () = assert!(size_of::<RpcBucketKey>() == 20);
 
-/// Hooks with a second program that does what the first one missed.
-pub mod second {
+/// Hooks with further programs that do what the first one missed.
+pub mod marked {
     /// `rpc_stats_latency`.
     pub const STATS: u32 = 0;
     /// `rpc_task_begin`.

@@ -4,7 +4,7 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
 use nfslat_common::loss::LossKind;
 
-use crate::maps::{LOSSES, LOSS_TO_LOG};
+use crate::maps::{LOSS_TO_LOG, LOSSES};
 
 /// Counts one loss.
 #[inline(always)]

@@ -9,7 +9,7 @@ use nfslat_common::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, second},
+    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, marked},
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
     },
@@ -99,19 +99,23 @@ pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0)
 #[map]
 pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
-/// The same, for the second program of the hook (`probes::twice`): a program that was preempted
-/// may be in the middle of changing an entry of the first one.
+/// The same, for the programs that stand in (`probes::stand_in`): one that was preempted may be in
+/// the middle of changing an entry of its own table.
 #[map]
 pub(crate) static RPC_STATS_SECOND: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static RPC_STATS_THIRD: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static RPC_STATS_FOURTH: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
-/// Events that the first program of a hook has seen and the second has not yet, with the time at which the
+/// Events that a program of a hook has seen and the last has not yet, with the time at which the
 /// call began: the kernel uses the memory of a task again for the next call.
 #[map]
 pub(crate) static MARKS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
 
-/// How often the second program of a hook has stood in for the first.
+/// How often another program of a hook has stood in for the first.
 #[map]
-pub(crate) static STOOD_IN: PerCpuArray<u64> = PerCpuArray::with_max_entries(second::COUNT, 0);
+pub(crate) static STOOD_IN: PerCpuArray<u64> = PerCpuArray::with_max_entries(marked::COUNT, 0);
 
 /// Latency histograms: one entry for each bucket in use.
 #[map]

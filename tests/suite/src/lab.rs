@@ -3,16 +3,16 @@
 //!
 //! The checks of threads and locks need two processors, and so do those that compare latencies. The
 //! others do with one, and two guests of one processor each run side by side on a machine with two.
-//! (Not on the newest kernel: where programs can be preempted, one emulated processor loses events.)
 
 use std::{
     env,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nfslat_lab::{GuestResult, Lab, SOURCES};
 
 use crate::{
@@ -26,9 +26,6 @@ const SCRIPT: &str = include_str!("../guest/stages.sh");
 
 /// Where the programs are in a guest.
 const FOLDER: &str = "/usr/local/bin";
-
-/// The lab's name for the newest kernel.
-const NEWEST: &str = "newest";
 
 /// All stages on an emulated machine.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -58,8 +55,7 @@ impl Guests {
         };
         let (two, one): (Vec<_>, Vec<_>) =
             Stage::ALL.iter().partition(|stage| matches!(stage, Stage::Bare | Stage::TwoClients | Stage::DeadServer));
-        let of_one = if kernel == NEWEST { 2 } else { 1 };
-        Arc::new(Self { kernel, guests: [guest(2, &two), guest(of_one, &one)] })
+        Arc::new(Self { kernel, guests: [guest(2, &two), guest(1, &one)] })
     }
 
     /// The kernel's name in the lab.
@@ -80,7 +76,7 @@ impl Guests {
         self.guests.iter().find_map(|guest| guest.left(name))
     }
 
-    /// What came of `check`; boots its guest if nothing has yet.
+    /// What came of `check`; waits for its guest, which [`start`] boots.
     #[must_use]
     pub fn verdict(&self, check: &Check) -> Verdict {
         let guest = self.guests.iter().find(|guest| guest.wanted.iter().any(|wanted| wanted.name == check.name));
@@ -104,7 +100,7 @@ pub fn start(fleet: Vec<Arc<Guests>>) {
                 for _ in 0..(processors / smp).max(1) {
                     scope.spawn(|| {
                         while let Some(guest) = next() {
-                            let _ = guest.ran();
+                            guest.run();
                         }
                     });
                 }
@@ -148,7 +144,7 @@ impl Guest {
     }
 
     fn read(&self, check: &Check) -> Result<Verdict> {
-        let ran = self.ran().as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let ran = self.ran.wait().as_ref().map_err(|error| anyhow!("{error}"))?;
         let verdict = ran.result.read(&guest::file_name(check.name)).with_context(|| {
             let tail: Vec<_> = ran.result.output.lines().rev().take(20).collect();
             let tail: Vec<_> = tail.into_iter().rev().collect();
@@ -157,9 +153,11 @@ impl Guest {
         serde_json::from_str(&verdict).context("the guest wrote a verdict that cannot be read")
     }
 
-    /// What it left behind; boots it if nothing has yet, or waits for whoever did.
-    fn ran(&self) -> &Result<Ran, String> {
-        self.ran.get_or_init(|| self.boot().map_err(|error| format!("{error:#}")))
+    /// Boots it, and keeps what it leaves behind for whoever waits, even if that is a panic.
+    fn run(&self) {
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| self.boot()));
+        let ran = ran.unwrap_or_else(|_| Err(anyhow!("booting it panicked")));
+        self.ran.set(ran.map_err(|error| format!("{error:#}"))).expect("each guest is booted once");
     }
 
     fn boot(&self) -> Result<Ran> {

@@ -14,6 +14,7 @@ use nfslat_workload::{
     kinds::{self, ALL, DISK_WAITS, Kind, WAITS},
     run::{self, Gate},
     settings::Settings,
+    sys,
     truth::Truth,
 };
 
@@ -53,6 +54,16 @@ struct Args {
     #[arg(long, default_value_t = 1024)]
     file_kib: usize,
 
+    /// Run the kinds one after the other.
+    #[arg(long)]
+    in_turn: bool,
+
+    /// Keep each thread on one CPU. Without, schedstat may be wrong: from 6.12 on a thread may stay on its
+    /// run queue for a while after it went to sleep (the scheduler's feature DELAY_DEQUEUE), and if it is
+    /// moved to another CPU just then, the rest of its sleep is counted as waiting for a CPU.
+    #[arg(long)]
+    pin: bool,
+
     /// File for the JSON, instead of standard output.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -83,7 +94,8 @@ type Phase = Vec<&'static Kind>;
 fn phases(args: &Args) -> Vec<Phase> {
     let found = |names: &[&str]| names.iter().filter_map(|name| kinds::find(name)).collect();
     if !args.kinds.iter().any(|name| name == GROUP) {
-        return vec![args.kinds.iter().filter_map(|name| kinds::find(name)).collect()];
+        let phase: Phase = args.kinds.iter().filter_map(|name| kinds::find(name)).collect();
+        return if args.in_turn { phase.into_iter().map(|kind| vec![kind]).collect() } else { vec![phase] };
     }
     let disk = if args.dir.is_some() { DISK_WAITS } else { &[] };
     // The storm comes alone: it would make every other thread of the process wait for its lock too.
@@ -94,6 +106,12 @@ fn run_phase(phase: &Phase, settings: &Settings, begin: &Arc<Gate>, leave: &Arc<
     let mut workers = Vec::new();
     for kind in phase {
         workers.extend((kind.workers)(settings)?.into_iter().map(|worker| (kind.name, worker)));
+    }
+    if settings.pin {
+        let cpus = sys::allowed_cpus()?;
+        for ((_, worker), cpu) in workers.iter_mut().zip(cpus.into_iter().cycle()) {
+            worker.cpu.get_or_insert(cpu);
+        }
     }
     run::start(workers, settings, begin, leave)
 }
@@ -150,11 +168,12 @@ fn main() -> Result<()> {
         dir: args.dir.clone(),
         threads: args.threads,
         file_bytes: args.file_kib << 10,
+        pin: args.pin,
     };
     let output = args.output.as_deref();
     match &phases(&args)[..] {
         [phase] if args.gate => run_gated(phase, &settings, output),
-        _ if args.gate => bail!("--gate works with kinds, not with {GROUP}"),
+        _ if args.gate => bail!("--gate works with kinds that run at the same time"),
         phases => run_phases(phases, &settings, output),
     }
 }

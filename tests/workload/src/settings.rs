@@ -19,6 +19,8 @@ pub struct Settings {
     pub threads: usize,
     /// Size of the files that are read and written.
     pub file_bytes: usize,
+    /// Keep each thread on one CPU.
+    pub pin: bool,
 }
 
 impl Settings {

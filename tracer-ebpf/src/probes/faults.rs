@@ -21,10 +21,16 @@ pub(crate) fn mm_filemap_fault(ctx: BtfTracePointContext) -> i32 {
     note_mapping(&ctx)
 }
 
-/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// Does the same once more, in case the first was left out: see `probes::stand_in`. It changes nothing
 /// if it was not.
 #[btf_tracepoint(function = "mm_filemap_fault")]
 pub(crate) fn mm_filemap_fault_second(ctx: BtfTracePointContext) -> i32 {
+    note_mapping(&ctx)
+}
+
+/// And once more: these events are frequent, and reading the file's device takes long enough to be preempted.
+#[btf_tracepoint(function = "mm_filemap_fault")]
+pub(crate) fn mm_filemap_fault_third(ctx: BtfTracePointContext) -> i32 {
     note_mapping(&ctx)
 }
 

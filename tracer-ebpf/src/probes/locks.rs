@@ -23,7 +23,7 @@ pub(crate) fn contention_begin(ctx: BtfTracePointContext) -> i32 {
     begin(&ctx, true)
 }
 
-/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// Does the same once more, in case the first was left out: see `probes::stand_in`. It changes nothing
 /// if it was not.
 #[btf_tracepoint(function = "contention_begin")]
 pub(crate) fn contention_begin_second(ctx: BtfTracePointContext) -> i32 {

@@ -17,15 +17,15 @@ use nfslat_common::{
     buckets,
     config::RpcOffsets,
     loss::LossKind,
-    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, part, second},
+    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, marked, part},
 };
 
 use crate::{
     atomic,
     kernel::read_at,
     loss,
-    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_SECOND},
-    probes::{clients, twice},
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD},
+    probes::{clients, stand_in},
     window,
 };
 
@@ -41,24 +41,38 @@ fn began_ns(ctx: &RawTracePointContext) -> u64 {
     offsets().and_then(|offsets| read_at(ctx.arg::<*const u8>(0), offsets.task_start)).unwrap_or(0)
 }
 
+/// Further programs of a hook: each does the work if every one before it was left out.
+macro_rules! stand_ins {
+    (($hook:expr, $tracepoint:literal) $($name:ident $(($last:ident))?: |$ctx:ident| $work:expr;)*) => {$(
+        #[raw_tracepoint(tracepoint = $tracepoint)]
+        pub(crate) fn $name($ctx: RawTracePointContext) -> i32 {
+            let $ctx = &$ctx;
+            let is_last = 0 $(+ stringify!($last).len())? != 0;
+            if stand_in::is_needed($hook, $ctx.arg(0), began_ns($ctx), is_last) {
+                $work;
+            }
+            0
+        }
+    )*};
+}
+
 /// Calls summed by series: one table for each program of the hook.
 type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
 
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::STATS, ctx.arg(0), began_ns(&ctx));
+    stand_in::mark(marked::STATS, ctx.arg(0), began_ns(&ctx));
     call_done(&ctx, &RPC_STATS);
     loss::log(&ctx);
     0
 }
 
-#[raw_tracepoint(tracepoint = "rpc_stats_latency")]
-pub(crate) fn rpc_stats_latency_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::STATS, ctx.arg(0), began_ns(&ctx)) {
-        call_done(&ctx, &RPC_STATS_SECOND);
-    }
-    0
+stand_ins! {
+    (marked::STATS, "rpc_stats_latency")
+    rpc_stats_latency_second: |ctx| call_done(ctx, &RPC_STATS_SECOND);
+    rpc_stats_latency_third: |ctx| call_done(ctx, &RPC_STATS_THIRD);
+    rpc_stats_latency_fourth (last): |ctx| call_done(ctx, &RPC_STATS_FOURTH);
 }
 
 #[inline(always)]
@@ -153,13 +167,15 @@ fn add_series(table: &SeriesTable, key: RpcKey, procedure: *const u8, offsets: &
 /// A call begins, in the context of its maker, even when it runs asynchronously later.
 #[raw_tracepoint(tracepoint = "rpc_task_begin")]
 pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::BEGIN, ctx.arg(0), began_ns(&ctx));
+    stand_in::mark(marked::BEGIN, ctx.arg(0), began_ns(&ctx));
     call_begins(&ctx)
 }
 
-#[raw_tracepoint(tracepoint = "rpc_task_begin")]
-pub(crate) fn rpc_task_begin_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::BEGIN, ctx.arg(0), began_ns(&ctx)) { call_begins(&ctx) } else { 0 }
+stand_ins! {
+    (marked::BEGIN, "rpc_task_begin")
+    rpc_task_begin_second: |ctx| call_begins(ctx);
+    rpc_task_begin_third: |ctx| call_begins(ctx);
+    rpc_task_begin_fourth (last): |ctx| call_begins(ctx);
 }
 
 #[inline(always)]
@@ -208,13 +224,15 @@ pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
 /// A call is done, or one attempt at it.
 #[raw_tracepoint(tracepoint = "rpc_task_end")]
 pub(crate) fn rpc_task_end(ctx: RawTracePointContext) -> i32 {
-    twice::mark(second::END, ctx.arg(0), began_ns(&ctx));
+    stand_in::mark(marked::END, ctx.arg(0), began_ns(&ctx));
     call_ends(&ctx)
 }
 
-#[raw_tracepoint(tracepoint = "rpc_task_end")]
-pub(crate) fn rpc_task_end_second(ctx: RawTracePointContext) -> i32 {
-    if twice::was_left_out(second::END, ctx.arg(0), began_ns(&ctx)) { call_ends(&ctx) } else { 0 }
+stand_ins! {
+    (marked::END, "rpc_task_end")
+    rpc_task_end_second: |ctx| call_ends(ctx);
+    rpc_task_end_third: |ctx| call_ends(ctx);
+    rpc_task_end_fourth (last): |ctx| call_ends(ctx);
 }
 
 #[inline(always)]

@@ -104,7 +104,7 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     follow_child(&ctx)
 }
 
-/// Does the same once more, in case the first was left out: see `probes::twice`. It changes nothing
+/// Does the same once more, in case the first was left out: see `probes::stand_in`. It changes nothing
 /// if it was not.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub(crate) fn sched_process_fork_second(ctx: BtfTracePointContext) -> i32 {

@@ -37,7 +37,8 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a pointer from a map lookup, valid for the run of the program. The waker holds the
     // lock (`pi_lock`) without which a thread that sleeps cannot be woken, and so not run either.
     let thread = unsafe { &mut *thread };
-    if at.closed() || thread.state != state::BLOCKED || at.now_ns.saturating_sub(thread.since_ns) < LONG_WAIT_NS.load() {
+    if at.closed() || thread.state != state::BLOCKED || at.now_ns.saturating_sub(thread.since_ns) < LONG_WAIT_NS.load()
+    {
         return 0;
     }
     thread.waker_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;

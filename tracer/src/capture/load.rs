@@ -34,21 +34,24 @@ const LONG_WAIT_NS: u64 = 1_000_000;
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
 const MAX_RPC_BUCKETS: u32 = 131_072;
-/// Room for calls that are between the first and the second program of a hook, where there are two.
+/// The same for each program that stands in for the one of a hook.
+const MAX_STAND_IN_SERIES: u32 = 512;
+/// Room for calls that are between the first and the last program of a hook, where there are several.
 const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
 const MAX_IN_FLIGHT: u32 = 65_536;
 
-/// Loads the object; nothing is attached yet. `second_programs`: hooks that can have two programs get
-/// both.
+/// Loads the object; nothing is attached yet. `stand_ins`: hooks that can have several programs get
+/// them all.
 ///
 /// # Errors
 /// If this kernel lacks what cannot be done without, or refuses.
-pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_programs: bool) -> Result<Ebpf> {
+pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, stand_ins: bool) -> Result<Ebpf> {
     raise_memlock_limit();
     let switch_has_state = u32::from(layout.switch_has_state);
     let lock_events = u32::from(layout.lock_events);
-    let has_second_programs = u32::from(second_programs);
+    let has_stand_ins = u32::from(stand_ins);
+    let stand_in_series = if stand_ins { MAX_STAND_IN_SERIES } else { 1 };
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
     check_fields(&layout.fields)?;
@@ -63,7 +66,7 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
     }
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
-        .override_global("SECOND_PROGRAMS", &has_second_programs, true)
+        .override_global("STAND_INS", &has_stand_ins, true)
         .override_global("LOCK_EVENTS", &lock_events, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
         .override_global("LONG_WAIT_NS", &LONG_WAIT_NS, true)
@@ -85,8 +88,10 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, second_program
         .map_max_entries("USER_STACKS", MAX_USER_STACKS)
         .map_max_entries("WAKES", MAX_WAKES)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
-        .map_max_entries("RPC_STATS_SECOND", if second_programs { MAX_RPC_SERIES } else { 1 })
-        .map_max_entries("MARKS", if second_programs { MAX_MARKS } else { 1 })
+        .map_max_entries("RPC_STATS_SECOND", stand_in_series)
+        .map_max_entries("RPC_STATS_THIRD", stand_in_series)
+        .map_max_entries("RPC_STATS_FOURTH", stand_in_series)
+        .map_max_entries("MARKS", if stand_ins { MAX_MARKS } else { 1 })
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
     loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")

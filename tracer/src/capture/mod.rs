@@ -9,9 +9,9 @@ mod load;
 mod pauses;
 mod preflight;
 mod proc;
-mod second;
 mod session;
 mod settings;
+mod stand_ins;
 mod symbols;
 
 pub use collect::{Progress, Run};

@@ -22,8 +22,8 @@ use super::{
     load::load,
     preflight,
     proc::{Roots, own_cost},
-    second::{self, LeftOut},
     settings::Settings,
+    stand_ins::{self, LeftOut},
 };
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
 pub(super) use attach::USER_STACKS;
@@ -52,7 +52,7 @@ pub struct Session {
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
     /// True if hooks that can have two programs get both.
-    second_programs: bool,
+    stand_ins: bool,
     /// What the kernel left out before the window.
     left_out_before: LeftOut,
     pub(super) start_ns: u64,
@@ -91,15 +91,15 @@ impl Session {
         let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
-        let second_programs = second::needed(&roots.proc);
-        let mut bpf = load(settings, &layout, second_programs)?;
+        let stand_ins = stand_ins::needed(&roots.proc);
+        let mut bpf = load(settings, &layout, stand_ins)?;
         let logger = log::log_enabled!(log::Level::Warn).then(|| aya_log::EbpfLogger::init(&mut bpf).ok()).flatten();
         let mut session = Self {
             bpf,
             roots,
             probes: Vec::new(),
             rpc_attached: false,
-            second_programs,
+            stand_ins,
             left_out_before: LeftOut::default(),
             start_ns: 0,
             end_ns: 0,

@@ -57,7 +57,7 @@ fn known_waits(machine: &Machine) -> Result<Outcome> {
     // Alone: each fork holds the lock of the memory map, and would make the others wait for that.
     let alone = ["child"];
     for kinds in [&together[..], &alone] {
-        let (answer, truth) = traced(machine, &[kinds, &["--duration", "4", "--dir", &dir]].concat())?;
+        let (answer, truth) = traced(machine, &[kinds, &["--duration", "4", "--pin", "--dir", &dir]].concat())?;
         let mut complaints = Complaints::default();
         for truth in &truth {
             in_right_class(&mut complaints, &answer, truth, classes_of(truth.cause));

@@ -4,12 +4,10 @@ use anyhow::Result;
 
 use crate::{
     check::{Check, Outcome, Stage},
-    checks::classes::in_right_class,
+    checks::classes::{in_right_class, traced},
     complaints::Complaints,
     guards::NfsMount,
     machine::Machine,
-    nfslat::trace_workload,
-    workload::read_truth,
 };
 
 /// With NFS version 3.
@@ -26,16 +24,13 @@ const CLASSES: [&str; 7] =
 
 fn waits(machine: &Machine, version: &str) -> Result<Outcome> {
     let mount = NfsMount::of_version(version)?;
+    let kinds = ["nfs-read", "nfs-direct", "nfs-meta", "fsync", "mmap-fault"];
+    // Together they would wait for each other's locks as well.
+    let (answer, truth) =
+        traced(machine, &[&kinds[..], &["--in-turn", "--duration", "2", "--dir", mount.path()]].concat())?;
     let mut complaints = Complaints::default();
-    // One after the other: together they would wait for each other's locks as well.
-    for kind in ["nfs-read", "nfs-direct", "nfs-meta", "fsync", "mmap-fault"] {
-        let folder = tempfile::tempdir()?;
-        let output = folder.path().join("truth.json");
-        let workload = [kind, "--duration", "2", "--dir", mount.path(), "--output", &output.to_string_lossy()];
-        let (answer, _) = trace_workload(machine, &[], &workload)?;
-        for truth in &read_truth(&output)?.threads {
-            in_right_class(&mut complaints, &answer, truth, &CLASSES);
-        }
+    for truth in &truth {
+        in_right_class(&mut complaints, &answer, truth, &CLASSES);
     }
-    complaints.settle()
+    complaints.settle_for(&answer)
 }

@@ -41,7 +41,7 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
     // Few wake-ups: at each one of an idle CPU, schedstat is off by itself. It takes the clock of the
     // wake-up for the moment at which the thread began to run (`rq_clock_skip_update`), and so counts
     // the CPU's own waking, up to 0.1 ms on an emulated machine, as time on it.
-    let workload = ["busy", "compete", "--threads", "3", "--duration", "5", "--step-ms", "100"];
+    let workload = ["busy", "compete", "--threads", "3", "--duration", "5", "--step-ms", "100", "--pin"];
     let mut workload = Gated::start(machine, &workload)?;
     rest();
     let stolen_before_ns = machine::stolen_ns()?;

@@ -1,8 +1,4 @@
 //! A thread that computes and sleeps in turn: the check of on-CPU time.
-//!
-//! Each keeps to one CPU. A sleeper that the kernel moves to another one makes the reference wrong: from 6.12 on a
-//! thread may stay on its run queue for a while after it went to sleep (the scheduler's feature DELAY_DEQUEUE), and if
-//! it is moved just then, schedstat counts the rest of its sleep as waiting for a CPU.
 
 use std::thread;
 
@@ -14,7 +10,6 @@ pub(super) const KIND: Kind = Kind {
     workers: |settings| {
         let step = settings.step;
         let step_ns = u64::try_from(step.as_nanos())?;
-        let cpus = sys::allowed_cpus()?;
         let worker = |number: usize| {
             Worker::new(&format!("busy-{number}"), Cause::Sleep, move |meter| {
                 while meter.another_round() {
@@ -24,7 +19,6 @@ pub(super) const KIND: Kind = Kind {
                 }
                 Ok(())
             })
-            .on_cpu(cpus[number % cpus.len()])
         };
         Ok((0..settings.threads).map(worker).collect())
     },

@@ -73,7 +73,7 @@ impl Calls {
         // the count lacks.
         let counts = maps::read_all::<RpcBucketKey, u64>(maps::data(session.bpf(), "RPC_BUCKETS")?)?;
         let mut stats: BTreeMap<RpcKey, Vec<RpcStats>> = BTreeMap::new();
-        for table in ["RPC_STATS", "RPC_STATS_SECOND"] {
+        for table in ["RPC_STATS", "RPC_STATS_SECOND", "RPC_STATS_THIRD", "RPC_STATS_FOURTH"] {
             for (key, per_cpu) in maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), table)?)? {
                 stats.entry(key).or_default().extend(per_cpu);
             }

@@ -10,7 +10,7 @@ use nfslat_common::config::RpcOffsets;
 
 use super::{Session, map_mut, program};
 use crate::{
-    capture::second,
+    capture::stand_ins,
     model::{ProbeState, ProbeStatus},
 };
 
@@ -97,13 +97,11 @@ impl Session {
         Ok(())
     }
 
-    /// Loads and attaches the program of a hook, and its second one if there is to be one.
+    /// Loads and attaches the program of a hook, and those that stand in for it if there are to be any.
     fn attach_btf(&mut self, hook: &str, btf: &Btf) -> Result<(), ProgramError> {
-        let names = [hook.to_owned(), second::name(hook)];
-        for name in names {
-            if let Some(program) = self.bpf.program_mut(&name)
-                && (name == hook || self.second_programs)
-            {
+        let stand_ins = stand_ins::names(hook).into_iter().filter(|_| self.stand_ins);
+        for name in [hook.to_owned()].into_iter().chain(stand_ins) {
+            if let Some(program) = self.bpf.program_mut(&name) {
                 let program: &mut BtfTracePoint = program.try_into()?;
                 program.load(hook, btf)?;
                 program.attach()?;
@@ -133,13 +131,14 @@ impl Session {
         }
     }
 
-    /// Loads and attaches the program of a raw tracepoint, and its second one likewise.
+    /// Loads and attaches the program of a raw tracepoint, and those that stand in for it likewise.
     fn attach_call_hook(&mut self, hook: &str) -> Result<()> {
         attach_raw(&mut self.bpf, hook, &[hook])?;
-        let name = second::name(hook);
-        if self.second_programs && self.bpf.program(&name).is_some() {
-            // After the first one: the kernel runs them in this order.
-            attach_raw(&mut self.bpf, &name, &[hook])?;
+        for name in stand_ins::names(hook) {
+            if self.stand_ins && self.bpf.program(&name).is_some() {
+                // The kernel runs them in the order in which they are attached.
+                attach_raw(&mut self.bpf, &name, &[hook])?;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Events that the kernel leaves out because a task was preempted inside a program, and the second
-//! programs that stand in then (why: `tracer-ebpf/src/probes/twice.rs`).
+//! Events that the kernel leaves out because a task was preempted inside a program, and the further
+//! programs that stand in then (why: `tracer-ebpf/src/probes/stand_in.rs`).
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use aya::Ebpf;
-use nfslat_common::rpc::second;
+use nfslat_common::rpc::marked;
 
 use super::kernel::maps;
 
@@ -19,15 +19,15 @@ const PREEMPTING: u32 = 7;
 
 /// Programs that nothing can preempt (the scheduler calls them with interrupts off).
 const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "sched_waking"];
-/// Hooks whose second program does the same once more, which changes nothing. How often both were
-/// left out for one event is not known, only that it was not more often than either. (Where both were
+/// Hooks whose further programs do the same once more, which changes nothing. How often all were
+/// left out for one event is not known, only that it was not more often than any. (Where all were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
 const REPEATED: [&str; 3] = ["contention_begin", "sched_process_fork", "mm_filemap_fault"];
-/// Hooks whose second program knows when it has to stand in, by number ([`second`]).
+/// Hooks whose further programs know when they have to stand in, by number ([`marked`]).
 const MARKED: [(&str, u32); 3] =
-    [("rpc_stats_latency", second::STATS), ("rpc_task_begin", second::BEGIN), ("rpc_task_end", second::END)];
+    [("rpc_stats_latency", marked::STATS), ("rpc_task_begin", marked::BEGIN), ("rpc_task_end", marked::END)];
 
-/// True if this kernel needs second programs.
+/// True if this kernel needs further programs.
 pub(super) fn needed(proc: &Path) -> bool {
     let release = fs::read_to_string(proc.join("sys/kernel/osrelease")).unwrap_or_default();
     preempts(&release)
@@ -37,9 +37,9 @@ fn preempts(release: &str) -> bool {
     release.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= PREEMPTING)
 }
 
-/// The name of a hook's second program.
-pub(super) fn name(hook: &str) -> String {
-    format!("{hook}_second")
+/// The names that the further programs of a hook may have, in the order in which they have to run.
+pub(super) fn names(hook: &str) -> [String; 3] {
+    ["second", "third", "fourth"].map(|ordinal| format!("{hook}_{ordinal}"))
 }
 
 /// What was left out so far, to tell what is left out from now on.
@@ -57,17 +57,17 @@ impl LeftOut {
     pub(super) fn read(bpf: &Ebpf, proc: &Path) -> Result<Self> {
         let alone = ALONE.iter().map(|hook| (*hook, misses(bpf, proc, hook).unwrap_or(0)));
         let repeated = REPEATED.iter().map(|hook| {
-            let first = misses(bpf, proc, hook).unwrap_or(0);
-            (*hook, misses(bpf, proc, &name(hook)).map_or(first, |again| first.min(again)))
+            let programs = [&[(*hook).to_owned()][..], &names(hook)].concat();
+            (*hook, programs.iter().filter_map(|program| misses(bpf, proc, program)).min().unwrap_or(0))
         });
         let mut lost: BTreeMap<_, _> = alone.chain(repeated).collect();
-        // An event that is just now between the two programs counts as left out until the second
+        // An event that is just now between two programs counts as left out until another
         // has run. So the first programs' counters are read before, never after.
         let firsts = MARKED.map(|(hook, number)| (hook, number, misses(bpf, proc, hook).unwrap_or(0)));
         let stood_in = maps::read_per_cpu_array::<u64>(bpf, "STOOD_IN")?;
         for (hook, number, first) in firsts {
-            let second: u64 = stood_in.get(number as usize).map_or(0, |per_cpu| per_cpu.iter().sum());
-            lost.insert(hook, first.saturating_sub(second));
+            let others: u64 = stood_in.get(number as usize).map_or(0, |per_cpu| per_cpu.iter().sum());
+            lost.insert(hook, first.saturating_sub(others));
         }
         Ok(Self { lost })
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_from_7_on_need_second_programs() {
+    fn kernels_from_7_on_need_stand_ins() {
         assert!(preempts("7.3.4+deb13-cloud-amd64\n"));
         assert!(preempts("10.0.1"));
         assert!(!preempts("6.18.44"));
