@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nfslat_lab::host;
+use nfslat_lab::{cache, host};
 
 use crate::{ebpf, show};
 
@@ -49,6 +49,18 @@ pub(crate) fn release(packages: &[&str]) -> Result<()> {
         bail!("building {} failed: the errors are above", packages.join(" and "));
     }
     Ok(())
+}
+
+/// Builds one of the Go programs that tests trace, statically linked, beside the release build.
+pub(crate) fn go(name: &str) -> Result<()> {
+    let mut go = host::command("go");
+    go.current_dir(workspace().join("tests/programs").join(name))
+        .arg("build")
+        .arg("-o")
+        .arg(program(&format!("nfslat-{name}"))?);
+    // The standard library is compiled along: kept for the next time.
+    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod").env("GOCACHE", cache::root()?.join("go"));
+    host::run(&mut go).with_context(|| format!("building {name} failed; it needs Go's compiler (Debian: golang-go)"))
 }
 
 /// Cargo, in the workspace's folder.

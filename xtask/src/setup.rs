@@ -7,8 +7,8 @@ use nfslat_lab::{SOURCES, setup};
 
 use crate::{ebpf, show};
 
-/// Tools that tests compare nfslat with.
-pub(crate) const TEST_PACKAGES: [&str; 1] = ["tshark"];
+/// What tests need of this machine: tools that nfslat is compared with, and a compiler for a program that is traced.
+pub(crate) const TEST_PACKAGES: [&str; 2] = ["tshark", "golang-go"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

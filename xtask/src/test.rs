@@ -63,7 +63,8 @@ fn stages(arguments: &Arguments, report: &mut Report) -> Result<()> {
     report.stage("unit and golden", unit, Kind::ManyTests)?;
 
     let start = Instant::now();
-    build::release(&["nfslat", "nfslat-workload"])?;
+    build::release(&["nfslat", "nfslat-workload", "nfslat-tokio-storm"])?;
+    build::go("go-storm")?;
     report.add("release build", start.elapsed(), Outcome::default());
     let release = build::target()?.join("release");
     let mut suite = cargo(&["test", "--package", SUITE, "--no-fail-fast", "--"]);

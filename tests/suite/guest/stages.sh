@@ -11,6 +11,10 @@ prepare_tool() {
     :
 }
 
+prepare_small() {
+    :
+}
+
 prepare_bare() {
     # Each request takes a while, so that reads and syncs are waits and not just work.
     slow_disk 2 /disk

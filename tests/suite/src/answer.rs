@@ -19,12 +19,16 @@ pub struct Answer {
     pub findings: Vec<Finding>,
     /// NFS calls.
     pub rpc: Vec<Rpc>,
+    /// Processes, the most stalled first.
+    pub processes: Vec<ProcessRow>,
     /// Threads.
     pub threads: Vec<Thread>,
     /// Waits.
     pub waits: Vec<Wait>,
     /// Lock waits by holder.
     pub locks: Vec<Lock>,
+    /// Waits for mmap_locks by whose memory map it is.
+    pub memory_maps: Vec<MemoryMap>,
     /// Where in the programs waits began.
     pub user_stacks: UserStacks,
     /// Who ended the long waits.
@@ -33,6 +37,37 @@ pub struct Answer {
     pub groups: BTreeMap<String, u64>,
     /// What was lost.
     pub losses: Vec<Loss>,
+}
+
+/// One process.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProcessRow {
+    /// Process id.
+    pub pid: u32,
+    /// Who it is, for the most stalled.
+    pub identity: Option<Identity>,
+}
+
+/// Who a process is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Identity {
+    /// Its language.
+    pub language: Option<Made>,
+    /// Its runtime.
+    pub runtime: Option<Made>,
+    /// Its allocators.
+    pub allocators: Vec<String>,
+    /// How it is linked.
+    pub linkage: Option<String>,
+}
+
+/// Something that a program is made of.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Made {
+    /// Its name.
+    pub name: String,
+    /// What tells it.
+    pub evidence: String,
 }
 
 /// Waits for a lock behind one holder.
@@ -62,6 +97,21 @@ pub struct Lock {
     pub total_ns: u64,
     /// Time that the holder was blocked meanwhile.
     pub holder_blocked_ns: u64,
+}
+
+/// Waits for the mmap_lock of one process.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MemoryMap {
+    /// Process id.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Number of waits whose percentiles are known.
+    pub histogram_count: u64,
 }
 
 /// The time that was measured.

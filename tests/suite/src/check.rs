@@ -22,8 +22,10 @@ pub enum Outcome {
 /// What has to be set up on the machine before a check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Nothing: these run natively too.
+    /// A slow disk, and two processors: these run natively too.
     Bare,
+    /// Nothing, and one processor does: these run natively too.
+    Small,
     /// Nothing, and they are not about the kernel: they run natively and on one kernel of the lab.
     Tool,
     /// A guest in which no NFS or RPC module has been loaded yet.
@@ -38,13 +40,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order in which a guest goes through them.
-    pub const ALL: [Self; 6] =
-        [Self::WithoutNfs, Self::Tool, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
+    pub const ALL: [Self; 7] =
+        [Self::WithoutNfs, Self::Tool, Self::Small, Self::Bare, Self::WithNfs, Self::TwoClients, Self::DeadServer];
 
     /// True if its checks run natively too.
     #[must_use]
     pub fn is_native(self) -> bool {
-        matches!(self, Self::Bare | Self::Tool)
+        matches!(self, Self::Bare | Self::Small | Self::Tool)
     }
 
     /// Its name in the guest's script.
@@ -52,6 +54,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Small => "small",
             Self::Tool => "tool",
             Self::WithoutNfs => "without-nfs",
             Self::WithNfs => "with-nfs",

@@ -171,6 +171,8 @@ impl Guest {
             .guest(&kernel)
             .file(&self.machine.nfslat, &program("nfslat"))
             .file(&self.machine.workload, &program("nfslat-workload"))
+            .file(&self.machine.go_storm, &program("nfslat-go-storm"))
+            .file(&self.machine.tokio_storm, &program("nfslat-tokio-storm"))
             .file(env::current_exe().context("finding this program")?, &program("nfslat-suite"))
             .env("NFSLAT_BIN", program("nfslat"))
             .env("NFSLAT_WORKLOAD_BIN", program("nfslat-workload"))

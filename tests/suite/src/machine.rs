@@ -15,6 +15,10 @@ pub struct Machine {
     pub nfslat: PathBuf,
     /// The `nfslat-workload` program.
     pub workload: PathBuf,
+    /// A Go program that storms its memory map; beside the workload, if it was built.
+    pub go_storm: PathBuf,
+    /// The same in Rust, on Tokio.
+    pub tokio_storm: PathBuf,
     /// A folder on a local disk.
     pub disk: PathBuf,
     /// Folder for what a check leaves for the table of kernels.
@@ -31,10 +35,13 @@ impl Machine {
         };
         let results = env::var_os("NFSLAT_SUITE_RESULTS").map_or_else(|| target.join("suite"), PathBuf::from);
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
+        let workload = program("NFSLAT_WORKLOAD_BIN", "nfslat-workload");
         Ok(Self {
             results,
             nfslat: program("NFSLAT_BIN", "nfslat"),
-            workload: program("NFSLAT_WORKLOAD_BIN", "nfslat-workload"),
+            go_storm: workload.with_file_name("nfslat-go-storm"),
+            tokio_storm: workload.with_file_name("nfslat-tokio-storm"),
+            workload,
             disk: env::var_os("NFSLAT_DISK").map_or(target, PathBuf::from),
         })
     }

@@ -11,6 +11,7 @@ use super::{
     findings::Finding,
     identity::IdentityRow,
     locks::LockRow,
+    memory_maps::MemoryMapRow,
     pressure::PressureExplained,
     totals::TotalRow,
 };
@@ -50,6 +51,8 @@ pub struct Answer {
     pub waits: Vec<WaitRow>,
     /// Waits for kernel locks by who held the lock; most time first. All are in `waits` too.
     pub locks: Vec<LockRow>,
+    /// Waits for mmap_locks by whose memory map it is; most time first. All are in `locks` too.
+    pub memory_maps: Vec<MemoryMapRow>,
     /// Threads, by pid and tid.
     pub threads: Vec<ThreadRow>,
     /// Where in the programs waits began.

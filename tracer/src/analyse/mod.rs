@@ -9,6 +9,7 @@ pub mod findings;
 pub mod identity;
 mod latency;
 mod locks;
+mod memory_maps;
 pub mod pressure;
 mod rpc;
 pub mod stacks;
@@ -17,6 +18,7 @@ pub mod units;
 
 pub use answer::Answer;
 pub use locks::LockRow;
+pub use memory_maps::{MemoryMapRow, Writer};
 pub use rpc::by_operation;
 pub use totals::TotalRow;
 
@@ -29,6 +31,7 @@ pub fn answer(recording: &Recording) -> Answer {
     let account = account::account(recording);
     let (rpc, in_flight) = rpc::rows(recording);
     let pressure_explained = pressure::explain(&account.waits, &account.groups);
+    let locks = locks::rows(recording);
     let losses = completeness::losses(recording, &account.gaps);
     let mut answer = Answer {
         schema: SCHEMA,
@@ -48,7 +51,8 @@ pub fn answer(recording: &Recording) -> Answer {
         cgroups: totals::by_cgroup(&account.threads, &account.processes),
         processes: account.processes,
         waits: account.waits,
-        locks: locks::rows(recording),
+        memory_maps: memory_maps::rows(recording, &locks),
+        locks,
         threads: account.threads,
         user_stacks: callers::user_stacks(recording),
         wakers: callers::wakers(recording),

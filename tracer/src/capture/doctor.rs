@@ -4,6 +4,7 @@
 use std::{fs, time::Duration};
 
 use super::{
+    kernel::btf::KernelTypes,
     nfs_mounts, preflight,
     proc::{Roots, host, pressure},
     session::Session,
@@ -49,6 +50,7 @@ pub fn examine() -> Examination {
         )),
         None => {}
     }
+    checks.extend(vma_locks(&roots));
     checks.push(symbols(&roots));
     checks.push(user_symbols(&roots));
     checks.push(pressure_files(&roots));
@@ -92,6 +94,20 @@ fn lockdown(roots: &Roots) -> Option<ProbeStatus> {
             "lockdown is 'confidentiality': BPF may not read kernel memory",
             "boot with lockdown=integrity or without Secure Boot's lockdown",
         )
+    })
+}
+
+/// No event tells of these locks, so less is known of them than of mmap_lock.
+fn vma_locks(roots: &Roots) -> Option<ProbeStatus> {
+    const NAME: &str = "per-VMA locks";
+    const MEASURES: &str = "waits for the lock of one mapping";
+    // Without types nothing works, and that is said elsewhere.
+    let types = KernelTypes::read(&roots.btf()).ok()?;
+    Some(if types.has_vma_locks() {
+        let detail = "told by the function that waits; which mapping's lock it is, and who holds it, is not known";
+        check(NAME, MEASURES, ProbeState::Attached, detail, "")
+    } else {
+        check(NAME, MEASURES, ProbeState::NotApplicable, "this kernel has none: they came with 6.4", "")
     })
 }
 

@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// A wait shows the functions that led to it, by name and in order.
-pub(super) const FUNCTIONS: Check = Check { name: "callers::functions_are_named", stage: Stage::Bare, run: functions };
+pub(super) const FUNCTIONS: Check = Check { name: "callers::functions_are_named", stage: Stage::Small, run: functions };
 
 /// Of many different user stacks none is lost, unless it is counted.
-pub(super) const MANY: Check = Check { name: "callers::many_stacks_are_kept", stage: Stage::Bare, run: many };
+pub(super) const MANY: Check = Check { name: "callers::many_stacks_are_kept", stage: Stage::Small, run: many };
 
 /// The writer of a pipe is who ended the waits of its reader.
-pub(super) const WAKER: Check = Check { name: "callers::waker_is_named", stage: Stage::Bare, run: waker };
+pub(super) const WAKER: Check = Check { name: "callers::waker_is_named", stage: Stage::Small, run: waker };
 
 /// Part of the waits that must be right; the threads' birth and end are not under the check's control.
 const RIGHT: f64 = 0.95;

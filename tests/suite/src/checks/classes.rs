@@ -77,7 +77,24 @@ fn memory_lock(machine: &Machine) -> Result<Outcome> {
     for truth in truth.iter().filter(|truth| truth.cause == Cause::MmapLock) {
         in_right_class(&mut complaints, &answer, truth, classes_of(truth.cause));
     }
+    if !answer.locks.is_empty() {
+        by_memory_map(&mut complaints, &answer, truth[0].pid);
+    }
     complaints.settle_for(&answer)
+}
+
+/// Complains unless the waits for a process's mmap_lock are the same by who waited and by whose memory map it is.
+fn by_memory_map(complaints: &mut Complaints, answer: &Answer, pid: u32) {
+    let Some(map) = answer.memory_maps.iter().find(|map| map.pid == pid) else {
+        complaints.unless(false, || format!("the memory map of {pid} is not in {:?}", answer.memory_maps));
+        return;
+    };
+    complaints.unless(map.comm == "nfslat-workload", || format!("the process is called {:?}", map.comm));
+    let waits = answer.waits.iter().filter(|wait| wait.pid == pid && wait.class == "mmap-lock");
+    let waited: u64 = waits.map(|wait| wait.total_ns).sum();
+    // Without waits that were open when the window opened: the kernel had said nothing of their lock.
+    complaints.unless_near("waits by memory map", map.total_ns, waited, 0.01, 0);
+    complaints.unless_near("waits in its histogram", map.histogram_count, map.count, 0.01, 0);
 }
 
 fn inode_lock(machine: &Machine) -> Result<Outcome> {

@@ -13,16 +13,16 @@ use crate::{
 };
 
 /// `-p`.
-pub(super) const PROCESS: Check = Check { name: "filters::process", stage: Stage::Bare, run: process };
+pub(super) const PROCESS: Check = Check { name: "filters::process", stage: Stage::Small, run: process };
 
 /// `--comm`.
-pub(super) const COMM: Check = Check { name: "filters::comm", stage: Stage::Bare, run: comm };
+pub(super) const COMM: Check = Check { name: "filters::comm", stage: Stage::Small, run: comm };
 
 /// `--cgroup`.
-pub(super) const CGROUP: Check = Check { name: "filters::cgroup", stage: Stage::Bare, run: cgroup };
+pub(super) const CGROUP: Check = Check { name: "filters::cgroup", stage: Stage::Small, run: cgroup };
 
 /// `--min-wait`.
-pub(super) const MIN_WAIT: Check = Check { name: "filters::min_wait", stage: Stage::Bare, run: min_wait };
+pub(super) const MIN_WAIT: Check = Check { name: "filters::min_wait", stage: Stage::Small, run: min_wait };
 
 /// Two processes that do the same; the filter is to show the first only.
 fn traced(machine: &Machine, filter: impl FnOnce(u32) -> Result<Vec<String>>) -> Result<(Answer, u32)> {

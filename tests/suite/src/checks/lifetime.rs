@@ -23,7 +23,7 @@ pub(super) const COMMAND: Check = Check { name: "lifetime::command", stage: Stag
 pub(super) const SIGNALS: Check = Check { name: "lifetime::signals", stage: Stage::Tool, run: signals };
 
 /// A killed trace leaves nothing in the kernel.
-pub(super) const KILLED: Check = Check { name: "lifetime::killed", stage: Stage::Bare, run: killed };
+pub(super) const KILLED: Check = Check { name: "lifetime::killed", stage: Stage::Small, run: killed };
 
 const SECOND_NS: u64 = 1_000_000_000;
 

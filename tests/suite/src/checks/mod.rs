@@ -7,6 +7,7 @@ mod classes;
 pub mod doctor;
 mod filters;
 mod holders;
+mod identity;
 mod input;
 mod lifetime;
 mod nfs_calls;
@@ -33,6 +34,7 @@ pub static ALL: &[Check] = &[
     lifetime::DURATION,
     lifetime::COMMAND,
     lifetime::SIGNALS,
+    identity::STORMS,
     lifetime::KILLED,
     threads::SCHEDSTAT,
     threads::CLOSED,
@@ -49,6 +51,7 @@ pub static ALL: &[Check] = &[
     filters::COMM,
     filters::CGROUP,
     filters::MIN_WAIT,
+    doctor::WITH_NFS,
     nfs_calls::AGREE_3,
     nfs_calls::AGREE_4_0,
     nfs_calls::AGREE_4_1,

@@ -24,7 +24,7 @@ pub(super) const SCHEDSTAT: Check =
 pub(super) const CLOSED: Check = Check { name: "threads::states_add_up", stage: Stage::Bare, run: closed };
 
 /// A wait that began before the window and ends after it is as long as the window.
-pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", stage: Stage::Bare, run: open_waits };
+pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", stage: Stage::Small, run: open_waits };
 
 /// What the statistics may differ: 1%, or 2 ms.
 const SHARE: f64 = 0.01;

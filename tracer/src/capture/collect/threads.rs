@@ -34,6 +34,8 @@ pub(super) struct Threads {
     buckets: HashMap<WaitBucketKey, u64>,
     processes: Vec<Process>,
     process_index: HashMap<u32, u32>,
+    /// The same for processes that are gone: of each process id the last.
+    gone_processes: HashMap<u32, u32>,
     /// Stack hashes in the order of their index.
     stacks: Vec<u64>,
     stack_index: HashMap<u64, u32>,
@@ -253,7 +255,7 @@ impl Threads {
             self.wake_index.remove(&key);
         }
         for tgid in &gone {
-            self.process_index.remove(tgid);
+            self.gone_processes.extend(self.process_index.remove_entry(tgid));
         }
         if !gone.is_empty() {
             UserStacks::free(session, &gone)?;
@@ -267,6 +269,12 @@ impl Threads {
             self.processes.push(processes::read(&session.roots.proc, pid, kernel));
             (self.processes.len() - 1) as u32
         })
+    }
+
+    /// The same, also for a process that is gone. For sums over the whole run.
+    pub(super) fn process_of_run(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
+        let known = self.process_index.get(&pid).or_else(|| self.gone_processes.get(&pid)).copied();
+        known.unwrap_or_else(|| self.process(session, pid, kernel))
     }
 
     /// Index of a stack; `None` for no stack.

@@ -78,6 +78,12 @@ impl KernelTypes {
         nfslat_common::for_each_task_field!(look_up)
     }
 
+    /// True if the kernel has a lock for each mapping of a process (`vm_area_struct.vm_lock_seq`,
+    /// `include/linux/mm_types.h`: an rwsem in 6.4 to 6.14, a reference count since).
+    pub(crate) fn has_vma_locks(&self) -> bool {
+        offset_of(&self.vmlinux, "vm_area_struct", "vm_lock_seq").is_some()
+    }
+
     /// True if the kernel has a function of this name; a helper of BPF programs is one.
     fn has_function(&self, name: &str) -> bool {
         let types = self.vmlinux.resolve_types_by_name(name).unwrap_or_default();

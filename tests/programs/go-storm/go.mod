@@ -1,0 +1,3 @@
+module nfslat/go-storm
+
+go 1.19
