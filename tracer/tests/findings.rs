@@ -60,6 +60,17 @@ fn a_kernel_thread_is_blamed_only_if_no_process_is() {
 }
 
 #[test]
+fn the_tracer_itself_is_not_blamed() {
+    let mut scene = Scene::new(10);
+    let tracer = scene.process(scene.recording.cost.pid, "nfslat");
+    scene.waits(tracer, stacks::NFS_PAGE, 0, &[(S, 5)]);
+    assert!(!ids(&scene.recording).contains(&"stall-storage"));
+    let thread = scene.process(1, "a");
+    scene.waits(thread, stacks::NFS_PAGE, 0, &[(S, 1)]);
+    assert_eq!(finding(&scene.recording, "stall-storage").subject, "a (pid 1)");
+}
+
+#[test]
 fn sleepers_are_no_stall() {
     let mut scene = Scene::new(10);
     for pid in 1..50 {

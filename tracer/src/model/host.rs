@@ -110,6 +110,9 @@ pub struct Pressure {
 /// What measuring cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
+    /// Process id of the user side; 0 in recordings of older versions.
+    #[serde(default)]
+    pub pid: u32,
     /// CPU time of the user side since the window opened.
     pub user_cpu_ns: u64,
     /// Largest resident set of the user side.

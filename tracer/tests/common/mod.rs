@@ -69,6 +69,7 @@ impl Scene {
                     io: PressureLine { some_ns: 300 * MS, full_ns: Some(250 * MS) },
                 }),
                 cost: Cost {
+                    pid: 99_999,
                     user_cpu_ns: 180 * MS,
                     rss_bytes: 34 << 20,
                     map_bytes: 24 << 20,

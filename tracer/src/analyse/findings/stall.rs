@@ -83,7 +83,11 @@ fn stall(answer: &Answer, group: Group) -> Option<Finding> {
     })
 }
 
+/// The tracer itself never is: what it costs is said where the cost is.
 fn is_worth_naming(answer: &Answer, process: &ProcessRow, group: Group) -> bool {
+    if process.pid == answer.cost.pid {
+        return false;
+    }
     let share = if group == Group::Cpu { CPU_SHARE_WORTH_NAMING } else { SHARE_WORTH_NAMING };
     let total = process.groups.get(group);
     (total > 0 && total as f64 >= share * answer.window.duration_ns as f64)

@@ -165,6 +165,7 @@ impl Run {
             machine: Some(machine),
             losses,
             cost: Cost {
+                pid: std::process::id(),
                 // Loading the programs is over before the window opens, and not part of it.
                 user_cpu_ns: own_cost::cpu_ns().saturating_sub(self.cpu_before_ns),
                 rss_bytes: own_cost::peak_rss_bytes(&session.roots.proc),
