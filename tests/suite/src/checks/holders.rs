@@ -24,6 +24,9 @@ pub(super) const BEHIND_NFS: Check = Check { name: "holders::behind_nfs", stage:
 /// How many of the waits behind a writer have to name it.
 const NAMED: f64 = 0.95;
 
+/// How much of its rests a thread is known to have slept.
+const RESTED: f64 = 0.95;
+
 /// Kernels before 5.15 do not show programs the registers of a thread, and so not the call that it is in.
 fn calls_are_known() -> Result<bool> {
     let release = machine::kernel_release()?;
@@ -89,6 +92,13 @@ fn behind_nfs(machine: &Machine) -> Result<Outcome> {
     complaints.unless(by_nfs as f64 > 0.5 * all as f64, || {
         format!("{by_nfs} of {all} ns stood behind NFS: {:?}", answer.locks)
     });
+    // The others rest after each turn: what follows a wait for the lock is not one.
+    for asker in truth.iter().filter(|truth| truth.cause == Cause::MmapLock) {
+        let slept = answer.thread(asker.tid).map_or(0, |thread| thread.blocked_in(&["sleep"]));
+        complaints.unless(slept as f64 > RESTED * (asker.count * 1_000_000) as f64, || {
+            format!("{} rested {} times for 1 ms, but slept for {slept} ns", asker.comm, asker.count)
+        });
+    }
     let finding = answer.findings.iter().find(|finding| finding.id == "stall-lock-behind-storage");
     complaints.unless(finding.is_some_and(|finding| finding.claim.contains("NFS")), || {
         format!("no finding says so: {:?}", answer.findings)
