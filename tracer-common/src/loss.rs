@@ -60,6 +60,9 @@ losses! {
     /// A thread began to wait for a lock while it was still noted as waiting for another.
     StaleLock = "stale-lock",
         "lock waits whose end the kernel did not report: waits of the thread between then and its next lock wait may be shown as that lock's";
+    /// It could not be told whether a thread still waited for a lock.
+    LockCheckFailed = "lock-check-failed",
+        "waits of threads that last contended for a lock, where it could not be told whether they still did: they are classed by their stack";
     /// The table of lock holders is full.
     LockTableFull = "lock-table-full",
         "lock waits whose holder found no room: the waits are counted, without who held the lock";

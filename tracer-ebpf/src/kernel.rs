@@ -149,6 +149,13 @@ pub(crate) fn key_at(task: *const u8) -> Option<ThreadKey> {
     Some(ThreadKey { tid: read_at(task, TASK_PID.load())?, start_ms: (started_ns >> 20) as u32 })
 }
 
+/// Address of the mmap_lock of such a thread; 0 for a kernel thread.
+#[inline(always)]
+pub(crate) fn mmap_lock_at(task: *const u8) -> u64 {
+    let mm: u64 = read_at(task, TASK_MM.load()).unwrap_or(0);
+    if mm == 0 { 0 } else { mm + u64::from(MM_MMAP_LOCK.load()) }
+}
+
 /// Reads a field behind a pointer that the verifier does not know; `None` if it cannot be read.
 #[inline(always)]
 pub(crate) fn read_at<T: Copy>(base: *const u8, offset: u32) -> Option<T> {

@@ -8,7 +8,7 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_ANY, BPF_NOEXIST, task_struct},
-    helpers::generated::bpf_task_pt_regs,
+    helpers::generated::{bpf_get_current_task, bpf_task_pt_regs},
 };
 use nfslat_common::{
     config::NO_FIELD,
@@ -21,14 +21,14 @@ use crate::{
     kernel::{self, MM_MMAP_LOCK, MUTEX_OWNER, REGS_CALL, RWSEM_COUNT, RWSEM_OWNER, TASK_MM, TASK_STACK, Task},
     loss,
     maps::{LOCK_HOLDERS, LOCK_WAITERS, MM_OWNERS, PT_REGS_OFFSET, SCRATCH_LOCK, THREADS},
-    probes::{locks, waits},
+    probes::{user_stacks::HAS_TASK_REGISTERS, waits},
     verifier,
     window::Moment,
 };
 
-/// 1 if the kernel reports lock waits; without, nothing here runs, and older kernels lack a helper.
+/// 1 if lock waits are reported, by the kernel's events or by probes on its functions; without, nothing here runs.
 #[unsafe(no_mangle)]
-static LOCK_EVENTS: Global<u32> = Global::new(0);
+static LOCKS_KNOWN: Global<u32> = Global::new(0);
 
 /// Low bits of an owner that are not part of the address: up to three in 5.10 to 7.x.
 const OWNER_FLAGS: u64 = 7;
@@ -42,7 +42,7 @@ const READERS: u64 = 0x7fff_ffff_ffff_ff00;
 /// True if lock waits are reported at all.
 #[inline(always)]
 pub(super) fn are_known() -> bool {
-    LOCK_EVENTS.load() != 0
+    LOCKS_KNOWN.load() != 0
 }
 
 /// Notes whose mmap_lock lies at which address.
@@ -60,16 +60,19 @@ pub(super) fn note_new_process(task: Task) {
     if !are_known() || task.tid() != task.tgid() {
         return;
     }
+    // SAFETY: the helper has no preconditions.
+    let parent = unsafe { bpf_get_current_task() } as *const u8;
     // A child of vfork has its parent's address space for a while.
-    if locks::current().is_some_and(|parent| parent.mmap_lock() != task.mmap_lock()) {
+    if kernel::mmap_lock_at(parent) != task.mmap_lock() {
         note_mm(task);
     }
 }
 
-/// Notes where a thread's saved registers lie in its kernel stack: the same for all threads.
+/// Notes where a thread's saved registers lie in its kernel stack: the same for all threads. Where the kernel does
+/// not tell (before 5.15), no holder's call is known.
 #[inline(always)]
 pub(super) fn note_registers(task: Task) {
-    if !are_known() || REGS_CALL.load() == NO_FIELD {
+    if !are_known() || HAS_TASK_REGISTERS.load() == 0 || REGS_CALL.load() == NO_FIELD {
         return;
     }
     let Some(offset) = PT_REGS_OFFSET.get_ptr_mut(0) else { return };

@@ -1,4 +1,5 @@
-//! Sleeping locks: `lock:contention_begin` and `lock:contention_end` (5.19 and later).
+//! Sleeping locks: `lock:contention_begin` and `lock:contention_end` (5.19 and later; before, see
+//! `probes::lock_functions`).
 //!
 //! They mark the thread for as long as it contends, so that a wait in between is known to be for
 //! that lock. A lock is an mmap_lock because its address is one, never because of a name: the
@@ -98,7 +99,7 @@ fn end(ctx: &BtfTracePointContext) -> i32 {
 
 /// The thread on whose time this runs (a helper of kernels from 5.11 on).
 #[inline(always)]
-pub(super) fn current() -> Option<Task> {
+fn current() -> Option<Task> {
     // SAFETY: the helper has no preconditions, and gives a task that the verifier knows as one.
     let task = unsafe { bpf_get_current_task_btf() };
     (!task.is_null()).then(|| Task::new(task.cast_const().cast()))

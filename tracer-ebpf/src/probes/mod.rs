@@ -3,6 +3,7 @@
 mod clients;
 mod faults;
 mod holders;
+mod lock_functions;
 mod locks;
 mod rpc;
 mod sched;

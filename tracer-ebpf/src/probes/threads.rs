@@ -15,7 +15,7 @@ use crate::{
     kernel::Task,
     loss,
     maps::{SCRATCH_THREAD, THREADS},
-    probes::{holders, user_stacks, waits},
+    probes::{holders, lock_functions, user_stacks, waits},
     verifier,
     window::Moment,
 };
@@ -53,6 +53,7 @@ pub(super) fn leave_cpu(ctx: &impl EbpfContext, task: Task, how: Departure, occu
     } else if how.scheduler_state & TASK_DEAD != 0 {
         state::DEAD
     } else {
+        lock_functions::check(ctx, thread);
         let of_lock = thread.lock_flags | holders::note_wait(key, thread, at);
         thread.wait_flags = wait_flags_of(task, how.scheduler_state) | of_lock;
         state::BLOCKED

@@ -31,7 +31,7 @@ static USER_STACKS_WANTED: Global<u32> = Global::new(0);
 /// 1 if the kernel hands out a thread's user registers (`bpf_task_pt_regs`, 5.15 and later).
 /// Without them a thread has one call site.
 #[unsafe(no_mangle)]
-static HAS_TASK_REGISTERS: Global<u32> = Global::new(0);
+pub(super) static HAS_TASK_REGISTERS: Global<u32> = Global::new(0);
 
 /// What a walk costs a budget: 64 times what it costs in time, about 1 us, so that walks take no
 /// more than about 1/64 of the time that a thread waits at a call site.

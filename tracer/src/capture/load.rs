@@ -5,7 +5,10 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nfslat_common::config::filter;
 
 use super::{
-    kernel::btf::{SchedulerLayout, TaskField},
+    kernel::{
+        btf::{SchedulerLayout, TaskField},
+        lock_functions::LockFunctions,
+    },
     settings::{Filter, Settings},
 };
 
@@ -41,15 +44,28 @@ const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
 const MAX_IN_FLIGHT: u32 = 65_536;
 
-/// Loads the object; nothing is attached yet. `stand_ins`: hooks that can have several programs get
-/// them all.
+/// Loads the object; nothing is attached yet. `functions`: where locks are waited for, on a kernel that
+/// does not report it. `stand_ins`: hooks that can have several programs get them all.
 ///
 /// # Errors
 /// If this kernel lacks what cannot be done without, or refuses.
-pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, stand_ins: bool) -> Result<Ebpf> {
+pub(super) fn load(
+    settings: &Settings,
+    layout: &SchedulerLayout,
+    functions: &LockFunctions,
+    stand_ins: bool,
+) -> Result<Ebpf> {
     raise_memlock_limit();
     let switch_has_state = u32::from(layout.switch_has_state);
-    let lock_events = u32::from(layout.lock_events);
+    let by_function = functions.all().next().is_some();
+    let locks_known = layout.lock_events || by_function;
+    let locks_by_function = u32::from(by_function);
+    let locks_known_global = u32::from(locks_known);
+    let ranges = [
+        ("LOCK_READ_START", "LOCK_READ_LENGTH", &functions.read),
+        ("LOCK_WRITE_START", "LOCK_WRITE_LENGTH", &functions.write),
+        ("LOCK_MUTEX_START", "LOCK_MUTEX_LENGTH", &functions.mutex),
+    ];
     let has_stand_ins = u32::from(stand_ins);
     let stand_in_series = if stand_ins { MAX_STAND_IN_SERIES } else { 1 };
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
@@ -64,10 +80,16 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, stand_ins: boo
             loader.override_global(field.global, offset, false);
         }
     }
+    for (start, length, function) in ranges {
+        if let Some(function) = function {
+            loader.override_global(start, &function.start, true).override_global(length, &function.length, true);
+        }
+    }
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
         .override_global("STAND_INS", &has_stand_ins, true)
-        .override_global("LOCK_EVENTS", &lock_events, true)
+        .override_global("LOCKS_KNOWN", &locks_known_global, true)
+        .override_global("LOCKS_BY_FUNCTION", &locks_by_function, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
         .override_global("LONG_WAIT_NS", &LONG_WAIT_NS, true)
         .override_global("USER_STACKS_WANTED", &user_stacks, true)
@@ -82,9 +104,9 @@ pub(super) fn load(settings: &Settings, layout: &SchedulerLayout, stand_ins: boo
         .map_max_entries("WAITS", MAX_WAITS)
         .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
         .map_max_entries("STACKS", MAX_STACKS)
-        .map_max_entries("LOCK_WAITERS", if layout.lock_events { MAX_LOCK_WAITERS } else { 1 })
-        .map_max_entries("LOCK_HOLDERS", if layout.lock_events { MAX_LOCK_HOLDERS } else { 1 })
-        .map_max_entries("MM_OWNERS", if layout.lock_events { MAX_PROCESSES } else { 1 })
+        .map_max_entries("LOCK_WAITERS", if locks_known { MAX_LOCK_WAITERS } else { 1 })
+        .map_max_entries("LOCK_HOLDERS", if locks_known { MAX_LOCK_HOLDERS } else { 1 })
+        .map_max_entries("MM_OWNERS", if locks_known { MAX_PROCESSES } else { 1 })
         .map_max_entries("USER_STACKS", MAX_USER_STACKS)
         .map_max_entries("WAKES", MAX_WAKES)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)

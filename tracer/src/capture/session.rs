@@ -1,6 +1,7 @@
 //! A tracing session: the kernel side loaded and attached, and its measuring window.
 
 mod attach;
+mod attach_locks;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use aya::{
 use nfslat_common::config::{Control, filter};
 
 use super::{
-    kernel::{btf::KernelTypes, maps},
+    kernel::{btf::KernelTypes, lock_functions::LockFunctions, maps},
     load::load,
     preflight,
     proc::{Roots, own_cost},
@@ -91,8 +92,14 @@ impl Session {
         let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
+        let lock_functions = if layout.lock_events {
+            LockFunctions::default()
+        } else {
+            // Without them lock waits are told by their stacks, and the status says so.
+            LockFunctions::read(&roots.proc).inspect_err(|error| log::debug!("{error:#}")).unwrap_or_default()
+        };
         let stand_ins = stand_ins::needed(&roots.proc);
-        let mut bpf = load(settings, &layout, stand_ins)?;
+        let mut bpf = load(settings, &layout, &lock_functions, stand_ins)?;
         let logger = log::log_enabled!(log::Level::Warn).then(|| aya_log::EbpfLogger::init(&mut bpf).ok()).flatten();
         let mut session = Self {
             bpf,
@@ -105,7 +112,7 @@ impl Session {
             end_ns: 0,
             logger,
         };
-        session.attach_scheduler(settings.filter.command)?;
+        session.attach_scheduler(settings.filter.command, &lock_functions)?;
         session.probes.push(user_stacks_status(settings.user_stacks, layout.task_registers));
         session.attach_rpc(rpc_offsets, false);
         Ok(session)

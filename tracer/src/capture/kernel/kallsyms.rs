@@ -44,7 +44,7 @@ pub(crate) fn resolve(kallsyms: impl Read, addresses: &[u64]) -> Result<Vec<Opti
 }
 
 /// Address and name of a function; `None` for data and for hidden (zero) addresses.
-fn parse(line: &str) -> Option<(u64, &str)> {
+pub(super) fn parse(line: &str) -> Option<(u64, &str)> {
     let mut words = line.split_ascii_whitespace();
     let start = u64::from_str_radix(words.next()?, 16).ok()?;
     let kind = words.next()?;

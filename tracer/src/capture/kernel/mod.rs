@@ -2,4 +2,5 @@
 
 pub(super) mod btf;
 pub(super) mod kallsyms;
+pub(super) mod lock_functions;
 pub(super) mod maps;

@@ -10,7 +10,7 @@ use nfslat_common::config::RpcOffsets;
 
 use super::{Session, map_mut, program};
 use crate::{
-    capture::stand_ins,
+    capture::{kernel::lock_functions::LockFunctions, stand_ins},
     model::{ProbeState, ProbeStatus},
 };
 
@@ -32,12 +32,11 @@ pub(in crate::capture) const USER_STACKS: &str = "user stacks";
 pub(super) const USER_STACKS_MEASURE: &str = "where in a program a wait begins, by frame pointers";
 
 impl Session {
-    /// Attaches to the scheduler, to locks and to page faults.
+    /// Attaches to the scheduler, to locks (to these functions on a kernel without lock events) and to page faults.
     ///
     /// # Errors
     /// If what cannot be done without is refused.
-    pub(super) fn attach_scheduler(&mut self, follow_children: bool) -> Result<()> {
-        const LOCKS: &str = "which lock a thread waits for";
+    pub(super) fn attach_scheduler(&mut self, follow_children: bool, lock_functions: &LockFunctions) -> Result<()> {
         const WAKERS: &str = "who ended the long waits";
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         let mut hooks = vec![
@@ -54,21 +53,7 @@ impl Session {
                 .with_context(|| format!("cannot attach to the kernel's tracepoint {hook}"))?;
             self.probes.push(attached(&format!("sched:{hook}"), measures));
         }
-        for hook in ["contention_begin", "contention_end"] {
-            let result = self.attach_btf(hook, &btf);
-            self.probes.push(match result {
-                Ok(()) => attached(&format!("lock:{hook}"), LOCKS),
-                Err(error) => ProbeStatus {
-                    state: ProbeState::Fallback,
-                    detail: format!(
-                        "lock waits are told by the function that waits, not by the lock: {:#}",
-                        brief(error)
-                    ),
-                    remedy: "use a kernel from 5.19 on".to_owned(),
-                    ..attached(&format!("lock:{hook}"), LOCKS)
-                },
-            });
-        }
+        self.attach_locks(&btf, lock_functions);
         let result = self.attach_btf("sched_waking", &btf);
         self.probes.push(match result {
             Ok(()) => attached("sched:sched_waking", WAKERS),
@@ -98,7 +83,7 @@ impl Session {
     }
 
     /// Loads and attaches the program of a hook, and those that stand in for it if there are to be any.
-    fn attach_btf(&mut self, hook: &str, btf: &Btf) -> Result<(), ProgramError> {
+    pub(super) fn attach_btf(&mut self, hook: &str, btf: &Btf) -> Result<(), ProgramError> {
         let stand_ins = stand_ins::names(hook).into_iter().filter(|_| self.stand_ins);
         for name in [hook.to_owned()].into_iter().chain(stand_ins) {
             if let Some(program) = self.bpf.program_mut(&name) {
@@ -221,7 +206,7 @@ fn attach_raw(bpf: &mut Ebpf, name: &str, hooks: &[&str]) -> Result<()> {
 
 /// A program error without the thousands of lines that the verifier may have to say; the log has
 /// them.
-fn brief(error: ProgramError) -> anyhow::Error {
+pub(super) fn brief(error: ProgramError) -> anyhow::Error {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         log::debug!("the verifier says:\n{log}");
