@@ -93,6 +93,9 @@ losses! {
     /// The table of wakers is full.
     WakeTableFull = "wake-table-full",
         "ends of long waits that found no room in the table of wakers";
+    /// The ring buffer that tells when waits were is full.
+    WaitSpanLost = "wait-span-lost",
+        "waits of which it could not be kept when they were: the share of the window in which some thread waited is a lower bound then";
 }
 
 /// Number of loss counters.

@@ -7,7 +7,8 @@ use crate::{
     lock::{LockKey, LockSum, LockWaiter},
     rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
     sched::{
-        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
+        KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSpan, WaitSum, WakeKey,
+        WakeSum,
     },
 };
 
@@ -36,6 +37,7 @@ plain_data!(
     UserStack,
     WaitBucketKey,
     WaitKey,
+    WaitSpan,
     WaitSum,
     WakeKey,
     WakeSum,

@@ -96,6 +96,8 @@ pub struct ThreadState {
     pub first_ns: u64,
     /// Length of the wait that ended and whose stack is taken when the thread runs again; 0: none.
     pub pending_wait_ns: u64,
+    /// When that wait ended: the wake-up, before the thread has a CPU again.
+    pub pending_end_ns: u64,
     /// [`wait_flags`] of the present or pending wait.
     pub wait_flags: u32,
     /// 1 for a kernel thread.
@@ -144,7 +146,7 @@ pub struct ThreadState {
     /// Explicit padding.
     pub pad_at_end: u32,
 }
-const _: () = assert!(size_of::<ThreadState>() == 240);
+const _: () = assert!(size_of::<ThreadState>() == 248);
 
 /// Call sites that are told apart per thread, a power of two.
 pub const SITES: usize = 8;
@@ -193,6 +195,28 @@ pub struct WaitSum {
     pub max_ns: u64,
 }
 const _: () = assert!(size_of::<WaitSum>() == 24);
+
+/// When one wait was: what the kernel side hands over of each uninterruptible wait that is long enough, as
+/// sums cannot tell which waits were at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct WaitSpan {
+    /// Its begin, or that of the window (CLOCK_MONOTONIC).
+    pub begin_ns: u64,
+    /// Its end: the wake-up, or the end of the window.
+    pub end_ns: u64,
+    /// Hash of the kernel stack; 0: no stack.
+    pub stack: u64,
+    /// Process id of the thread.
+    pub tgid: u32,
+    /// [`wait_flags`].
+    pub flags: u32,
+}
+const _: () = assert!(size_of::<WaitSpan>() == 32);
+
+/// Room that one [`WaitSpan`] takes in the ring buffer: the kernel puts 8 bytes before each
+/// (`BPF_RINGBUF_HDR_SZ`, `include/uapi/linux/bpf.h`).
+pub const SPAN_BYTES_IN_RING: usize = size_of::<WaitSpan>() + 8;
 
 /// One bucket of the wait histogram of a process and stack; the value is a `u64` count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

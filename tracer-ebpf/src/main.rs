@@ -1,6 +1,6 @@
 //! The kernel side of nfslat.
 //!
-//! It sums; it does not stream. Programs on the scheduler's tracepoints keep the state of every
+//! It sums; it streams nothing but when long waits were. Programs on the scheduler's tracepoints keep the state of every
 //! thread and the length of its waits; programs on the NFS client's keep latency histograms per
 //! operation. User space reads the maps about once a second. What finds no room is counted
 //! ([`loss`]), never dropped in silence.

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use nfslat_common::{
     config::{Control, RpcOffsets},
@@ -50,6 +50,10 @@ pub(crate) static WAITS: HashMap<WaitKey, WaitSum> = HashMap::with_max_entries(1
 /// Wait histograms by process, stack and flags: one entry for each bucket in use.
 #[map]
 pub(crate) static WAIT_BUCKETS: HashMap<WaitBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// When long waits were ([`nfslat_common::sched::WaitSpan`]), until user space takes them.
+#[map]
+pub(crate) static SPANS: RingBuf = RingBuf::with_byte_size(4_096, 0);
 
 /// Distinct kernel stacks by their hash.
 #[map]

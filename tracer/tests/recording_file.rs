@@ -134,7 +134,7 @@ fn absurd_sizes_are_refused_before_memory_is_taken() {
 #[test]
 fn references_to_nothing_are_contradictions() {
     type Change = fn(&mut Recording);
-    let changes: [Change; 9] = [
+    let changes: [Change; 12] = [
         |r| r.clients[0].mounts[0] = 9,
         |r| r.threads[0].process = 9,
         |r| r.waits[0].thread = 9,
@@ -144,6 +144,9 @@ fn references_to_nothing_are_contradictions() {
         |r| r.slices[0].wait_histograms[0].process = 9,
         |r| r.slices[0].wait_histograms[0].stack = Some(99),
         |r| r.slices[0].threads.push(nfslat::model::ThreadSlice { thread: 9, ..Default::default() }),
+        |r| r.slices.last_mut().unwrap().spans[0].process = 9,
+        |r| r.slices.last_mut().unwrap().spans[0].stack = Some(99),
+        |r| r.slices.last_mut().unwrap().spans[0].gaps_ns.clear(),
     ];
     for (index, change) in changes.into_iter().enumerate() {
         let mut recording = common::nfs_is_slow();

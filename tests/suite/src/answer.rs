@@ -35,6 +35,8 @@ pub struct Answer {
     pub wakers: Vec<Waker>,
     /// Stall time by group of classes.
     pub groups: BTreeMap<String, u64>,
+    /// For how much of the window some thread waited.
+    pub some_thread: SomeThread,
     /// What was lost.
     pub losses: Vec<Loss>,
 }
@@ -68,6 +70,34 @@ pub struct Made {
     pub name: String,
     /// What tells it.
     pub evidence: String,
+}
+
+/// For how much of the window at least one thread waited.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SomeThread {
+    /// Shorter waits are left out.
+    pub min_wait_ns: u64,
+    /// For storage.
+    pub storage: SomeTime,
+    /// For a memory lock.
+    pub memory_lock: SomeTime,
+}
+
+/// For how much of the window at least one thread waited for something.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SomeTime {
+    /// Time.
+    pub some_ns: u64,
+    /// Share of the window.
+    pub share_of_wall: f64,
+    /// Number of waits.
+    pub waits: u64,
+    /// Their sum.
+    pub summed_ns: u64,
+    /// Sum of the waits that are not in it.
+    pub left_out_ns: u64,
+    /// What it can be at most, with those.
+    pub at_most_ns: u64,
 }
 
 /// Waits for a lock behind one holder.

@@ -64,6 +64,10 @@ struct Args {
     #[arg(long)]
     pin: bool,
 
+    /// Print also when the blocking calls were that took at least so many microseconds.
+    #[arg(long)]
+    calls_from_us: Option<u64>,
+
     /// File for the JSON, instead of standard output.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -169,6 +173,7 @@ fn main() -> Result<()> {
         threads: args.threads,
         file_bytes: args.file_kib << 10,
         pin: args.pin,
+        calls_from: args.calls_from_us.map(Duration::from_micros),
     };
     let output = args.output.as_deref();
     match &phases(&args)[..] {

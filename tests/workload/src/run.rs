@@ -135,6 +135,7 @@ fn account(kind: &str, worker: Worker, settings: &Settings) -> Result<ThreadTrut
         count: meter.count(),
         before,
         after,
+        calls: meter.into_calls(),
     })
 }
 

@@ -21,6 +21,8 @@ pub struct Settings {
     pub file_bytes: usize,
     /// Keep each thread on one CPU.
     pub pin: bool,
+    /// Note when the blocking calls were that took at least this long; `None`: of none.
+    pub calls_from: Option<Duration>,
 }
 
 impl Settings {

@@ -59,6 +59,9 @@ pub struct ThreadTruth {
     pub before: SchedStat,
     /// The same when it was done. Counted from the thread's birth, as `before` is.
     pub after: SchedStat,
+    /// With `--calls-from-us`: when the blocking calls of at least that length were, CLOCK_MONOTONIC.
+    #[serde(default)]
+    pub calls: Vec<(u64, u64)>,
 }
 
 impl ThreadTruth {
@@ -101,6 +104,7 @@ mod tests {
             count: 3,
             before: SchedStat { on_cpu_ns: 50, run_delay_ns: 10, timeslices: 1 },
             after: SchedStat { on_cpu_ns: 150, run_delay_ns: 30, timeslices: 4 },
+            calls: Vec::new(),
         };
         assert_eq!(truth.blocked_ns(), 880);
     }

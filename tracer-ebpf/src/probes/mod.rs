@@ -8,6 +8,7 @@ mod locks;
 mod rpc;
 mod sched;
 mod snapshot;
+mod spans;
 mod stand_in;
 mod threads;
 mod user_stacks;

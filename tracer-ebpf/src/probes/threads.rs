@@ -147,6 +147,7 @@ pub(super) fn end_wait(key: ThreadKey, thread: &mut ThreadState, at: Moment) {
         thread.short_count += 1;
     } else {
         thread.pending_wait_ns = length_ns;
+        thread.pending_end_ns = at.now_ns;
         user_stacks::earn(thread, length_ns);
     }
     if thread.wait_flags & wait_flags::LOCK != 0 {

@@ -20,7 +20,7 @@ use crate::{
     kernel::Task,
     loss,
     maps::{SCRATCH_STACK, STACKS, WAIT_BUCKETS, WAITS},
-    probes::{holders, wakers},
+    probes::{holders, spans, wakers},
 };
 
 /// Waits shorter than this are summed without a stack.
@@ -75,6 +75,7 @@ fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64, scratch: u32) {
     thread.last_end_ns = thread.since_ns;
     thread.last_stack = stack;
     thread.last_flags = thread.wait_flags;
+    spans::hand_over(thread, stack, length_ns);
 }
 
 #[inline(always)]

@@ -13,6 +13,7 @@ use super::{
     locks::LockRow,
     memory_maps::MemoryMapRow,
     pressure::PressureExplained,
+    some_thread::SomeThread,
     totals::TotalRow,
 };
 use crate::model::{Cost, Histogram, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
@@ -69,6 +70,8 @@ pub struct Answer {
     pub pressure: Option<Pressure>,
     /// The waits that can feed each pressure file, and those that feed none.
     pub pressure_explained: PressureExplained,
+    /// For how much of the window at least one traced thread waited; `null` in recordings of older versions.
+    pub some_thread: Option<SomeThread>,
     /// What the machine itself did; `null` in recordings of older versions.
     pub machine: Option<Machine>,
     /// What was measured and what was not, and why.

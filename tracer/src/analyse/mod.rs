@@ -12,6 +12,7 @@ mod locks;
 mod memory_maps;
 pub mod pressure;
 mod rpc;
+pub mod some_thread;
 pub mod stacks;
 mod totals;
 pub mod units;
@@ -32,6 +33,7 @@ pub fn answer(recording: &Recording) -> Answer {
     let (rpc, in_flight) = rpc::rows(recording);
     let pressure_explained = pressure::explain(&account.waits, &account.groups);
     let locks = locks::rows(recording);
+    let some_thread = some_thread::some_thread(recording, &account.groups);
     let losses = completeness::losses(recording, &account.gaps);
     let mut answer = Answer {
         schema: SCHEMA,
@@ -61,6 +63,7 @@ pub fn answer(recording: &Recording) -> Answer {
         in_flight,
         pressure: recording.pressure,
         pressure_explained,
+        some_thread,
         machine: recording.machine.clone(),
         probes: recording.probes.clone(),
         losses,

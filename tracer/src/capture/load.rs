@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use nfslat_common::config::filter;
+use nfslat_common::{config::filter, sched::SPAN_BYTES_IN_RING};
 
 use super::{
     kernel::{
@@ -33,6 +33,12 @@ const MAX_USER_STACKS: u32 = 32_768;
 const MAX_WAKES: u32 = 32_768;
 /// The waker is kept for waits of at least this length.
 const LONG_WAIT_NS: u64 = 1_000_000;
+/// Shorter waits are not handed over one by one: too short to make a share of the window, and many.
+const SPAN_MIN_NS: u64 = 100_000;
+/// Room for waits handed over one by one, for each CPU, until user space takes them, about once a second.
+const SPANS_PER_CPU: usize = 8_192;
+/// The same for all CPUs, at most.
+const MAX_SPANS: usize = 262_144;
 /// Room for operation x client x transport, each with a value per CPU.
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
@@ -91,6 +97,7 @@ pub(super) fn load(
         .override_global("LOCKS_KNOWN", &locks_known_global, true)
         .override_global("LOCKS_BY_FUNCTION", &locks_by_function, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
+        .override_global("SPAN_MIN_NS", &SPAN_MIN_NS, true)
         .override_global("LONG_WAIT_NS", &LONG_WAIT_NS, true)
         .override_global("USER_STACKS_WANTED", &user_stacks, true)
         .override_global("HAS_TASK_REGISTERS", &has_registers, true)
@@ -103,6 +110,7 @@ pub(super) fn load(
         .map_max_entries("THREADS", MAX_THREADS)
         .map_max_entries("WAITS", MAX_WAITS)
         .map_max_entries("WAIT_BUCKETS", MAX_WAIT_BUCKETS)
+        .map_max_entries("SPANS", span_bytes())
         .map_max_entries("STACKS", MAX_STACKS)
         .map_max_entries("LOCK_WAITERS", if locks_known { MAX_LOCK_WAITERS } else { 1 })
         .map_max_entries("LOCK_HOLDERS", if locks_known { MAX_LOCK_HOLDERS } else { 1 })
@@ -117,6 +125,18 @@ pub(super) fn load(
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
     loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")
+}
+
+/// The length from which on waits are handed over one by one, given that from which on they are looked at.
+pub(super) fn span_min_ns(min_wait_ns: u64) -> u64 {
+    min_wait_ns.max(SPAN_MIN_NS)
+}
+
+/// Size of the ring buffer for waits; the kernel takes powers of two of pages.
+fn span_bytes() -> u32 {
+    let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len());
+    let spans = (cpus * SPANS_PER_CPU).min(MAX_SPANS);
+    (spans * SPAN_BYTES_IN_RING).next_power_of_two().try_into().unwrap_or(1 << 24)
 }
 
 /// Fails if a field without which nothing can be measured is missing.

@@ -13,14 +13,17 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, MapData, RingBuf},
     programs::{Iter, ProgramError},
 };
-use nfslat_common::config::{Control, filter};
+use nfslat_common::{
+    config::{Control, filter},
+    sched::WaitSpan,
+};
 
 use super::{
     kernel::{btf::KernelTypes, lock_functions::LockFunctions, maps},
-    load::load,
+    load::{load, span_min_ns},
     preflight,
     proc::{Roots, own_cost},
     settings::Settings,
@@ -49,6 +52,9 @@ enum Phase {
 /// A session. Dropping it detaches everything.
 pub struct Session {
     bpf: Ebpf,
+    spans: RingBuf<MapData>,
+    /// Waits from this length on are in it.
+    pub(super) span_min_ns: u64,
     pub(super) roots: Roots,
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
@@ -101,8 +107,11 @@ impl Session {
         let stand_ins = stand_ins::needed(&roots.proc);
         let mut bpf = load(settings, &layout, &lock_functions, stand_ins)?;
         let logger = log::log_enabled!(log::Level::Warn).then(|| aya_log::EbpfLogger::init(&mut bpf).ok()).flatten();
+        let spans = bpf.take_map("SPANS").ok_or_else(|| anyhow!("the kernel side has no map SPANS"))?;
         let mut session = Self {
             bpf,
+            spans: spans.try_into()?,
+            span_min_ns: span_min_ns(settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX)),
             roots,
             probes: Vec::new(),
             rpc_attached: false,
@@ -249,13 +258,23 @@ impl Session {
         Ok(again)
     }
 
+    /// Takes the waits that the kernel side has handed over one by one since the last time.
+    pub(super) fn take_spans(&mut self) -> Vec<WaitSpan> {
+        let mut spans = Vec::new();
+        while let Some(item) = self.spans.next() {
+            if item.len() == size_of::<WaitSpan>() {
+                // SAFETY: as long as one, and any bytes are a valid one.
+                spans.push(unsafe { item.as_ptr().cast::<WaitSpan>().read_unaligned() });
+            }
+        }
+        spans
+    }
+
     /// Memory of all maps.
     pub(super) fn map_bytes(&self) -> u64 {
-        self.bpf
-            .maps()
-            .filter_map(|(name, _)| maps::data(&self.bpf, name).ok())
-            .map(|data| own_cost::map_bytes(&self.roots.proc, data.fd().as_fd().as_raw_fd()))
-            .sum()
+        let tables = self.bpf.maps().filter_map(|(name, _)| maps::data(&self.bpf, name).ok());
+        let fds = tables.map(|data| data.fd().as_fd().as_raw_fd()).chain([self.spans.as_raw_fd()]);
+        fds.map(|fd| own_cost::map_bytes(&self.roots.proc, fd)).sum()
     }
 }
 

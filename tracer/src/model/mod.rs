@@ -11,6 +11,7 @@ mod machine;
 mod recording;
 mod rpc;
 mod sched;
+mod spans;
 mod validate;
 
 pub use file::{FORMAT_VERSION, ReadError};
@@ -26,3 +27,4 @@ pub use sched::{
     Process, Stack, Thread, ThreadSlice, ThreadTimes, UserFrame, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
     WakeSeries,
 };
+pub use spans::{Span, SpanSlice};

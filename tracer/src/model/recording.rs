@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
-    RpcSeries, RpcSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
-    WakeSeries,
+    RpcSeries, RpcSlice, SpanSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries,
+    WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -46,6 +46,9 @@ pub struct Recording {
     pub locks: Vec<LockSeries>,
     /// Who ended the long waits.
     pub wakes: Vec<WakeSeries>,
+    /// Waits from this length on are in the slices' `spans`; `None`: none is, as in recordings of older versions.
+    #[serde(default)]
+    pub span_min_ns: Option<u64>,
     /// The run, cut in slices of about a second, in order. In a file each has a section of its own.
     #[serde(skip)]
     pub slices: Vec<Slice>,
@@ -109,4 +112,7 @@ pub struct Slice {
     pub waits: Vec<WaitSlice>,
     /// Histograms of the waits ended.
     pub wait_histograms: Vec<WaitHistogramSlice>,
+    /// When the longer uninterruptible waits were.
+    #[serde(default)]
+    pub spans: Vec<SpanSlice>,
 }

@@ -58,6 +58,15 @@ impl Recording {
                 within("a slice", "stack", stack, self.stacks.len())?;
             }
         }
+        for spans in &slice.spans {
+            within("a slice", "process", spans.process, self.processes.len())?;
+            if let Some(stack) = spans.stack {
+                within("a slice", "stack", stack, self.stacks.len())?;
+            }
+            if spans.gaps_ns.len() != spans.lengths_ns.len() {
+                return Err("a slice has stretches of time without a length".to_owned());
+            }
+        }
         Ok(())
     }
 }

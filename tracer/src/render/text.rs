@@ -7,6 +7,7 @@ mod locks;
 mod nfs;
 mod paragraph;
 mod pressure;
+mod some_thread;
 mod table;
 mod threads;
 

@@ -149,6 +149,28 @@ impl Scene {
         }
     }
 
+    /// When all waits of a process with that stack and those flags were, which [`Self::waits`] has added: stretches
+    /// from the start of the window on.
+    pub(crate) fn spans(&mut self, thread: u32, stack: &str, flags: u32, stretches: &[Span]) {
+        let stack = Some(self.stack(stack));
+        let process = self.recording.threads[thread as usize].process;
+        let series = |wait: &WaitSlice| {
+            let series = &self.recording.waits[wait.wait as usize];
+            let of = self.recording.threads[series.thread as usize].process;
+            (of, series.stack, series.flags) == (process, stack, flags)
+        };
+        let waits = self.recording.slices.iter().flat_map(|slice| &slice.waits).filter(|wait| series(wait));
+        let (count, total_ns) = waits.fold((0, 0), |(count, ns), wait| (count + wait.count, ns + wait.total_ns));
+        let mut spans = SpanSlice { process, stack, flags, count, total_ns, ..SpanSlice::default() };
+        let mut last_end_ns = 0;
+        for &stretch in stretches {
+            spans.push(last_end_ns, stretch);
+            last_end_ns = stretch.1;
+        }
+        self.recording.slices.last_mut().unwrap().spans.push(spans);
+        self.recording.span_min_ns = Some(100 * US);
+    }
+
     /// Waits of a thread for the mmap_lock of its process, held by `holder`, who waited with that stack for
     /// so long of them.
     pub(crate) fn lock_waits(&mut self, thread: u32, waits: (u64, u64), holder: Holder, holder_waits: (&str, u64)) {
@@ -275,6 +297,8 @@ pub(crate) fn nfs_is_slow() -> Recording {
     scene.waits(fio, stacks::ODD, 0, &[(3 * MS, 2)]);
     scene.short(fio, 900, 4 * MS);
     scene.runnable(fio, 30 * MS);
+    scene.spans(fio, stacks::NFS_PAGE, IOWAIT | UNINTERRUPTIBLE, &[(0, 4 * S), (4_500 * MS, 4_689 * MS)]);
+    scene.spans(fio, stacks::NFS_RPC, UNINTERRUPTIBLE, &[(5 * S, 5_650 * MS)]);
     let nginx = scene.process(99, "nginx");
     scene.waits(nginx, stacks::EPOLL, 0, &[(990 * MS, 10)]);
     let worker = scene.kernel_thread(33, "kworker/0:1");
@@ -331,6 +355,10 @@ pub(crate) fn mmap_storm() -> Recording {
         scene.waits(thread, stacks::FUTEX, 0, &[(MS, 700)]);
         scene.runnable(thread, 40 * MS);
     }
+    // The readers wait while a writer does, and a while longer.
+    let by_address = UNINTERRUPTIBLE | MMAP_LOCK;
+    scene.spans(first, stacks::MUNMAP, by_address | LOCK_WRITE, &[(100 * MS, 1_900 * MS), (2 * S, 2_700 * MS)]);
+    scene.spans(first, stacks::FAULT, by_address | LOCK_READ, &[(200 * MS, 1_950 * MS), (2_100 * MS, 2_600 * MS)]);
     let probe = &mut scene.recording.probes[1];
     probe.state = ProbeState::NotApplicable;
     probe.detail = "the sunrpc module is not loaded: nothing mounts NFS here".into();

@@ -15,6 +15,7 @@ mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
 mod recording;
+mod some_thread;
 mod threads;
 
 /// Every check; all but those of the tool alone run on each kernel of the lab. Their order within a stage is the order in
@@ -47,6 +48,11 @@ pub static ALL: &[Check] = &[
     callers::FUNCTIONS,
     callers::MANY,
     callers::WAKER,
+    some_thread::ONE,
+    some_thread::SEVERAL,
+    some_thread::HOLDER,
+    some_thread::STORM,
+    some_thread::IDLE,
     filters::PROCESS,
     filters::COMM,
     filters::CGROUP,
@@ -59,6 +65,7 @@ pub static ALL: &[Check] = &[
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
     holders::BEHIND_NFS,
+    some_thread::NFS,
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
     nfs_clients::DELAY,

@@ -67,6 +67,7 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
     let workloads = [start(&mounts[0])?, start(&mounts[1])?];
     thread::sleep(Duration::from_secs(3));
     let stopped = StoppedServer::stop()?;
+    let hung = Duration::from_secs(10).saturating_sub(begun.elapsed());
     let finished = trace.finish(PATIENCE)?;
     let late = begun.elapsed().saturating_sub(Duration::from_secs(10));
     let answer = answer_of(&finished)?;
@@ -80,6 +81,11 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
         let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);
         complaints.unless(ended.is_err(), || format!("{}: the workload has ended: {ended:?}", mount.path()));
     }
+    // Those waits had not ended when the window closed.
+    let storage = answer.some_thread.storage;
+    complaints.unless(u128::from(storage.some_ns) >= hung.as_nanos() * 9 / 10, || {
+        format!("some thread waited for storage in {storage:?}, and the server was away for {hung:?}")
+    });
     drop(stopped);
     complaints.settle()
 }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod locks;
+mod spans;
 mod threads;
 mod user_stacks;
 mod wakers;
@@ -156,6 +157,7 @@ impl Run {
             user_stacks: named.stacks,
             locks,
             wakes: threads.wakes,
+            span_min_ns: Some(session.span_min_ns),
             slices: self.slices,
             in_flight,
             pressure: self

@@ -13,7 +13,9 @@ use nfslat_common::{
 
 use super::{
     calls::device,
-    remove, symbols, text,
+    remove,
+    spans::Spans,
+    symbols, text,
     user_stacks::{NamedStacks, UserStacks},
     wakers,
 };
@@ -43,6 +45,7 @@ pub(super) struct Threads {
     user_stacks: UserStacks,
     wakes: Vec<WakeSeries>,
     wake_index: HashMap<WakeKey, usize>,
+    spans: Spans,
     listed: Vec<ListedThread>,
     /// Who had the CPUs when the window had closed.
     occupants: HashSet<ThreadKey>,
@@ -110,6 +113,7 @@ impl Threads {
         for (key, sum) in &wakes {
             self.add_wake(session, *key, sum);
         }
+        self.add_spans(session, slice);
         self.free_dead(session, &states, &waits, &counts)
     }
 
@@ -188,6 +192,16 @@ impl Threads {
         };
         let series = &mut self.wakes[index];
         (series.count, series.total_ns) = (sum.count, sum.total_ns);
+    }
+
+    fn add_spans(&mut self, session: &mut Session, slice: &mut Slice) {
+        let waits = session.take_spans();
+        let mut spans = std::mem::take(&mut self.spans);
+        slice.spans = spans.pack(&waits, session.start_ns, |wait| {
+            let process = self.process(session, wait.tgid, wait.flags & wait_flags::KERNEL_THREAD != 0);
+            (process, self.stack(wait.stack), wait.flags)
+        });
+        self.spans = spans;
     }
 
     fn add_histograms(&mut self, session: &Session, counts: &[(WaitBucketKey, u64)], slice: &mut Slice) {

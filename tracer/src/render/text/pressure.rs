@@ -1,6 +1,6 @@
 //! The pressure files beside the waits that feed them, and what they cannot show.
 
-use super::{super::Style, table::cut};
+use super::{super::Style, some_thread, table::cut};
 use crate::{
     analyse::{
         Answer,
@@ -13,10 +13,14 @@ use crate::{
 /// Classes named in a line.
 const CLASSES: usize = 3;
 
-/// Five lines at most; empty where the kernel has no pressure files.
+/// Six lines at most. Where the kernel has no pressure files, it says only for how much of the time some thread
+/// waited, if that is worth a line.
 pub(super) fn block(answer: &Answer, style: Style) -> String {
     let explained = &answer.pressure_explained;
-    let Some(files) = &answer.pressure else { return String::new() };
+    let some_thread = some_thread::line(answer);
+    let Some(files) = &answer.pressure else {
+        return some_thread.map_or_else(String::new, |line| cut(&line, style.width) + "\n");
+    };
     let wall = answer.window.duration_ns;
     let row = |name: &str, line: &PressureLine, fed: String| {
         let full = line.full_ns.map_or_else(|| "-".to_owned(), |full| percent(full, wall));
@@ -37,6 +41,7 @@ pub(super) fn block(answer: &Answer, style: Style) -> String {
             classes(&explained.not_shown)
         ));
     }
+    lines.extend(some_thread);
     let heading =
         format!("{:<16}{:>6} {:>6}  {}", "PRESSURE", "some", "full", "of the machine; fed by (time of traced threads)");
     let mut text = style.faint(&cut(&heading, style.width));
