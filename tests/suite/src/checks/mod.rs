@@ -13,6 +13,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
+mod reclaim;
 mod recording;
 mod threads;
 
@@ -40,6 +41,8 @@ pub static ALL: &[Check] = &[
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,
     classes::INODE_LOCK,
+    reclaim::THROTTLED,
+    reclaim::SWAPPED,
     holders::KNOWN_HOLDER,
     holders::OTHER_MM,
     callers::FUNCTIONS,
