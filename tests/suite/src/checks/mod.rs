@@ -13,6 +13,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
+mod perf_sched;
 mod reclaim;
 mod recording;
 mod threads;
@@ -38,6 +39,7 @@ pub static ALL: &[Check] = &[
     threads::SCHEDSTAT,
     threads::CLOSED,
     threads::OPEN_WAITS,
+    perf_sched::TIMEHIST,
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,
     classes::INODE_LOCK,
