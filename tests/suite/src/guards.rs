@@ -2,13 +2,14 @@
 
 use std::{
     ffi::{CString, OsStr},
-    fs, io,
-    os::unix::ffi::OsStrExt,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{self, Command},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A file system in memory.
 #[derive(Debug)]
@@ -41,6 +42,45 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         unmount(self.path());
+    }
+}
+
+/// A file that memory can be swapped to.
+#[derive(Debug)]
+pub struct SwapFile {
+    folder: tempfile::TempDir,
+}
+
+impl SwapFile {
+    /// A file of `bytes` below `folder`, in use. Its file system has to be on a disk.
+    pub fn on(folder: &Path, bytes: usize) -> Result<Self> {
+        let swap = Self { folder: tempfile::tempdir_in(folder)? };
+        let path = swap.path();
+        // Written, as swap space has no holes; and for root alone, which mkswap asks for.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(&vec![0; bytes])?;
+        file.sync_all()?;
+        let output = Command::new("mkswap").arg("--quiet").arg(&path).output().context("starting mkswap")?;
+        ensure!(output.status.success(), "mkswap: {}", String::from_utf8_lossy(&output.stderr));
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the string outlives the call.
+        match unsafe { libc::swapon(name.as_ptr(), 0) } {
+            0 => Ok(swap),
+            _ => Err(io::Error::last_os_error()).with_context(|| format!("swapping to {}", path.display())),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("swap")
+    }
+}
+
+impl Drop for SwapFile {
+    fn drop(&mut self) {
+        if let Ok(name) = CString::new(self.path().as_os_str().as_bytes()) {
+            // SAFETY: the string outlives the call.
+            unsafe { libc::swapoff(name.as_ptr()) };
+        }
     }
 }
 
@@ -123,38 +163,74 @@ impl Drop for SlowLoopback {
     }
 }
 
-/// A control group of its own.
+/// A control group of its own, in the version 2 hierarchy.
 #[derive(Debug)]
-pub struct Cgroup(PathBuf);
+pub struct Cgroup {
+    path: PathBuf,
+    /// The group above it, if that was told to hand its memory controller down.
+    told: Option<PathBuf>,
+}
 
 impl Cgroup {
-    /// An empty group in the version 2 hierarchy; `None` if the machine has none.
+    /// An empty group; `None` if the machine has none.
     pub fn new() -> Result<Option<Self>> {
-        let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
-        let Some(root) = mounts.lines().find_map(hierarchy) else {
+        let Some(root) = Self::root()? else {
             return Ok(None);
         };
-        let path = Path::new(root).join(format!("nfslat-test-{}", process::id()));
+        let path = root.join(format!("nfslat-test-{}", process::id()));
         fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Some(Self(path)))
+        Ok(Some(Self { path, told: None }))
+    }
+
+    /// An empty group that is slowed down when it uses more memory than `bytes`; else why there can be none.
+    pub fn with_memory_high(bytes: u64) -> Result<Result<Self, String>> {
+        let Some(root) = Self::root()? else {
+            return Ok(Err("no cgroup version 2 hierarchy is mounted".to_owned()));
+        };
+        let has_memory = |file: &str| {
+            let path = root.join(file);
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            anyhow::Ok(text.split_whitespace().any(|controller| controller == "memory"))
+        };
+        if !has_memory("cgroup.controllers")? {
+            let root = root.display();
+            return Ok(Err(format!("the cgroup version 2 hierarchy at {root} has no memory controller")));
+        }
+        let handed_down = has_memory("cgroup.subtree_control")?;
+        if !handed_down && let Err(error) = fs::write(root.join("cgroup.subtree_control"), "+memory") {
+            return Ok(Err(format!("the memory controller is not handed down at {}: {error}", root.display())));
+        }
+        let Some(mut group) = Self::new()? else { bail!("the cgroup version 2 hierarchy is gone") };
+        group.told = (!handed_down).then_some(root);
+        let limit = group.path.join("memory.high");
+        fs::write(&limit, bytes.to_string()).with_context(|| format!("writing {}", limit.display()))?;
+        Ok(Ok(group))
+    }
+
+    fn root() -> Result<Option<PathBuf>> {
+        let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
+        Ok(mounts.lines().find_map(hierarchy).map(PathBuf::from))
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Moves a process into it.
     pub fn take(&self, pid: u32) -> Result<()> {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("moving a process into a control group")
+        fs::write(self.path.join("cgroup.procs"), pid.to_string()).context("moving a process into a control group")
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // Its processes have ended; an empty group that stays behind does no harm.
-        drop(fs::remove_dir(&self.0));
+        drop(fs::remove_dir(&self.path));
+        if let Some(above) = &self.told {
+            drop(fs::write(above.join("cgroup.subtree_control"), "-memory"));
+        }
     }
 }
 

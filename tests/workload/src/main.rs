@@ -50,7 +50,7 @@ struct Args {
     #[arg(long, default_value_t = 4)]
     threads: usize,
 
-    /// Size of the files, in KiB.
+    /// Size of the files, or of the memory that is written to, in KiB.
     #[arg(long, default_value_t = 1024)]
     file_kib: usize,
 

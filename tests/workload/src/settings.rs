@@ -17,7 +17,7 @@ pub struct Settings {
     pub dir: Option<PathBuf>,
     /// Threads, for kinds that need several to contend.
     pub threads: usize,
-    /// Size of the files that are read and written.
+    /// Size of the files that are read and written, or of the memory.
     pub file_bytes: usize,
     /// Keep each thread on one CPU.
     pub pin: bool,

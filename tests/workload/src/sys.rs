@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    ops::Range,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
@@ -243,7 +244,13 @@ impl Mapping {
 
     /// Writes one byte into each page.
     pub fn touch(&mut self) {
-        for offset in (0..self.length).step_by(PAGE) {
+        self.touch_part(0..self.length);
+    }
+
+    /// Writes one byte into each page of a part of it.
+    pub fn touch_part(&mut self, part: Range<usize>) {
+        assert!(part.end <= self.length);
+        for offset in part.step_by(PAGE) {
             // SAFETY: `offset` lies within the mapping, which is borrowed mutably.
             unsafe { self.start.as_ptr().add(offset).write_volatile(1) };
         }

@@ -28,6 +28,8 @@ pub enum Cause {
     MmapLock,
     /// The lock of an inode.
     InodeLock,
+    /// Memory: its control group is at its limit.
+    Memory,
     /// A CPU: the thread never blocks by itself.
     Cpu,
     /// Several of these: only the sums of time are known.

@@ -34,7 +34,7 @@ const UNKNOWN: f64 = 0.01;
 const OWN_ACCOUNT: f64 = 0.05;
 
 /// The classes that a cause may appear as.
-fn classes_of(cause: Cause) -> &'static [&'static str] {
+pub(super) fn classes_of(cause: Cause) -> &'static [&'static str] {
     match cause {
         Cause::Sleep => &["sleep"],
         Cause::Pipe => &["pipe"],
@@ -46,6 +46,7 @@ fn classes_of(cause: Cause) -> &'static [&'static str] {
         Cause::File => &["journal", "block", "writeback"],
         Cause::MmapLock => &["mmap-lock", "vma-lock"],
         Cause::InodeLock => &["rwsem"],
+        Cause::Memory => &["memcg-throttle", "reclaim", "swap-in"],
         Cause::Cpu | Cause::Several => &[],
     }
 }

@@ -14,6 +14,8 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
+mod perf_sched;
+mod reclaim;
 mod recording;
 mod some_thread;
 mod threads;
@@ -40,9 +42,12 @@ pub static ALL: &[Check] = &[
     threads::SCHEDSTAT,
     threads::CLOSED,
     threads::OPEN_WAITS,
+    perf_sched::TIMEHIST,
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,
     classes::INODE_LOCK,
+    reclaim::THROTTLED,
+    reclaim::SWAPPED,
     holders::KNOWN_HOLDER,
     holders::OTHER_MM,
     callers::FUNCTIONS,

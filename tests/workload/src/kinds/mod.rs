@@ -27,6 +27,7 @@ mod peer;
 mod pipe;
 mod poll;
 mod proc_reader;
+mod reclaim;
 mod sleep;
 mod socket;
 
@@ -59,6 +60,7 @@ pub const ALL: &[Kind] = &[
     mmap_storm::KIND,
     mmap_holder::KIND,
     proc_reader::KIND,
+    reclaim::KIND,
     nfs_read::KIND,
     nfs_direct::KIND,
     nfs_meta::KIND,
