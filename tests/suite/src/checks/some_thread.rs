@@ -12,6 +12,7 @@ use crate::{
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     guards::{NfsMount, SlowLoopback},
+    guest,
     machine::Machine,
     nfslat::Trace,
     workload::Gated,
@@ -96,7 +97,12 @@ fn holder(machine: &Machine) -> Result<Outcome> {
     let lock = answer.some_thread.memory_lock;
     let blocked = truth.iter().map(ThreadTruth::blocked_ns).sum();
     let seen = lock.some_ns + lock.left_out_ns;
-    complaints.unless_near("both threads' waits", seen, blocked, OWN_ACCOUNT, lock.waits * WAKE_UP_NS);
+    complaints.unless(seen + SLACK_NS >= (blocked as f64 * (1.0 - OWN_ACCOUNT)) as u64, || {
+        format!("both threads' waits: {seen}, they know of {blocked}")
+    });
+    if own_account_is_whole() {
+        complaints.unless_near("both threads' waits", seen, blocked, OWN_ACCOUNT, lock.waits * WAKE_UP_NS);
+    }
     complaints.settle_for(&answer)
 }
 
@@ -169,7 +175,8 @@ fn between(
     let outside_calls: u64 = all.iter().map(|truth| truth.wall_ns.saturating_sub(truth.waited_ns)).sum();
     let blocked: u64 = all.iter().map(ThreadTruth::blocked_ns).sum();
     let own_account = blocked + ((blocked as f64 * OWN_ACCOUNT) as u64).max(seen.waits * WAKE_UP_NS);
-    let most = (covered_ns(all.iter()) + outside_calls).min(own_account).min(answer.window.duration_ns);
+    let by_all_calls = (covered_ns(all.iter()) + outside_calls).min(answer.window.duration_ns);
+    let most = if own_account_is_whole() { by_all_calls.min(own_account) } else { by_all_calls };
 
     let off = |ns: u64| ((ns as f64 * SHARE) as u64).max(SLACK_NS);
     complaints.unless(seen.some_ns + off(least) >= least && seen.some_ns <= most + off(most), || {
@@ -183,6 +190,13 @@ fn between(
     complaints.unless(seen.some_ns <= seen.summed_ns, || format!("more on the clock than summed: {seen:?}"));
     let share = seen.some_ns as f64 / answer.window.duration_ns as f64;
     complaints.unless((seen.share_of_wall - share).abs() < 1e-6, || format!("its share should be {share}: {seen:?}"));
+}
+
+/// True if what a thread knows of its blocked time is nearly all of it. On an emulated machine whose host is busy it is
+/// not: the scheduler counts the waking of an idle processor as the thread's time on it, and there a wake-up was
+/// seen to take more than a millisecond. Then it is good for a lower bound only.
+fn own_account_is_whole() -> bool {
+    guest::stage().is_none()
 }
 
 fn nothing(complaints: &mut Complaints, what: &str, seen: SomeTime) {
