@@ -26,7 +26,7 @@ use crate::{
     loss,
     maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD},
     probes::{clients, stand_in},
-    window,
+    window::{self, Moment},
 };
 
 /// The offsets, once user space has filled them in.
@@ -214,11 +214,39 @@ pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
     if at.closed() {
         return 0;
     }
+    if IN_FLIGHT.get_ptr_mut(task as u64).is_none() {
+        call_goes_on(task, offsets, at);
+    }
     if let Some(call) = IN_FLIGHT.get_ptr_mut(task as u64) {
         // SAFETY: a pointer from a map lookup; a task sleeps on one queue at a time.
         unsafe { (*call).queue = name_at(queue, offsets.queue_name) };
     }
     0
+}
+
+/// A call that sleeps is open, whatever was seen of it: one that the server asked to try again later had an end
+/// (`rpc_exit_task`, `net/sunrpc/sched.c`, and `rpc_restart_call` in what that calls) and has no new begin. Whose
+/// call it is is not known here. Calls from before the window are listed by user space.
+#[inline(always)]
+fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
+    let began_ns: u64 = read_at(task, offsets.task_start).unwrap_or(0);
+    let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return };
+    let Some(rpc) = key_of(task, procedure, offsets) else { return };
+    if began_ns < at.start_ns {
+        return;
+    }
+    let call = InFlightCall {
+        rpc,
+        begin_ns: began_ns,
+        tgid: 0,
+        tid: 0,
+        comm: [0; 16],
+        name: name_at(procedure, offsets.proc_name),
+        queue: [0; OP_NAME_LEN],
+    };
+    if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
+        loss::count(LossKind::InFlightFull);
+    }
 }
 
 /// A call is done, or one attempt at it.

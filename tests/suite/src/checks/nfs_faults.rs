@@ -76,7 +76,10 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
     let open: Vec<_> = answer.rpc.iter().filter(|rpc| rpc.in_flight > 0).map(|rpc| (&rpc.mount, &rpc.op)).collect();
     for (mount, workload) in mounts.iter().zip(workloads) {
         let own = open.iter().any(|(on, _)| on.as_deref() == Some(mount.path()));
-        complaints.unless(own, || format!("{}: no call is said to be outstanding, but {open:?}", mount.path()));
+        complaints.unless(own, || {
+            let waits: Vec<_> = answer.waits.iter().filter(|wait| wait.pid == workload.pid()).collect();
+            format!("{}: no call is said to be outstanding, but {open:?}; {waits:?}", mount.path())
+        });
         // Else there would be nothing outstanding to list.
         let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);
         complaints.unless(ended.is_err(), || format!("{}: the workload has ended: {ended:?}", mount.path()));
