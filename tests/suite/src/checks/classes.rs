@@ -31,7 +31,7 @@ const UNKNOWN: f64 = 0.01;
 
 /// How far a thread's blocked time may be from what it knows by itself. That rests on schedstat,
 /// which is off at each wake-up of an idle CPU, by up to 0.1 ms on an emulated machine.
-const OWN_ACCOUNT: f64 = 0.05;
+pub(super) const OWN_ACCOUNT: f64 = 0.05;
 
 /// The classes that a cause may appear as.
 pub(super) fn classes_of(cause: Cause) -> &'static [&'static str] {

@@ -5,7 +5,7 @@ use nfslat_workload::truth::Cause;
 
 use crate::{
     check::{Check, Outcome, Stage},
-    checks::classes::classes_of,
+    checks::classes::{OWN_ACCOUNT, classes_of},
     complaints::Complaints,
     guards::{Cgroup, SwapFile},
     guest,
@@ -32,8 +32,8 @@ const STALLED: f64 = 0.2;
 /// How much of the time it was blocked, the waits at the gate apart, may be in an unknown class or a wrong one.
 const WRONG: f64 = 0.01;
 
-/// How far that time may be from what the thread knows by itself.
-const OWN_ACCOUNT: f64 = 0.01;
+/// How far that time may be from what the thread knows by itself, where a few long sleeps are all.
+const FEW_WAITS: f64 = 0.01;
 
 /// What the thread's own account, which rests on schedstat, is good for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,11 @@ fn limited(machine: &Machine, group: &Cgroup, classes: &[&str], own_account: Own
         complaints.unless((all - right) as f64 <= WRONG * all as f64, || {
             format!("{name}: {right} of {all} ns blocked are in {classes:?}; {:?}", thread.classes)
         });
-        let most = if own_account == OwnAccount::Exact { known } else { truth.waited_ns };
-        let (least, most) = (known as f64 * (1.0 - OWN_ACCOUNT), most as f64 * (1.0 + OWN_ACCOUNT));
+        let (most, off) = match own_account {
+            OwnAccount::Exact => (known, FEW_WAITS),
+            OwnAccount::LowerBound => (truth.waited_ns, OWN_ACCOUNT),
+        };
+        let (least, most) = (known as f64 * (1.0 - off), most as f64 * (1.0 + off));
         complaints.unless((least..=most).contains(&(all as f64)), || {
             format!("{name}: blocked for {all} ns, should lie between {least} and {most}")
         });

@@ -168,6 +168,7 @@ impl Calls {
         ids.extend(self.sysfs.by_device.values());
         let mut clients: Vec<RpcClient> = ids.into_iter().map(|id| self.client(id, &mounts)).collect();
         clients.sort_by_key(|client| client.id);
+        inherit_from_parents(&mut clients);
         share_with_parents(&mut clients);
         let addresses: BTreeMap<u32, String> = self
             .sysfs
@@ -229,6 +230,18 @@ fn indices(mounts: &[Mount], matches: impl Fn(&Mount) -> bool) -> Vec<u32> {
 /// Splits a kernel device number: 12 bits major, 20 bits minor (`include/linux/kdev_t.h`).
 pub(super) fn device(s_dev: u32) -> (u32, u32) {
     (s_dev >> 20, s_dev & 0xf_ffff)
+}
+
+/// A client of another program, such as NFSACL, is cloned from that of its mount (`rpc_bind_new_program`,
+/// `net/sunrpc/clnt.c`), and no superblock leads to it.
+fn inherit_from_parents(clients: &mut [RpcClient]) {
+    let parents: HashMap<u32, Vec<u32>> = clients.iter().map(|client| (client.id, client.mounts.clone())).collect();
+    for client in clients.iter_mut().filter(|client| client.mounts.is_empty() && client.parent_id != client.id) {
+        if let Some(mounts) = parents.get(&client.parent_id).filter(|mounts| !mounts.is_empty()) {
+            client.mounts.clone_from(mounts);
+            "the mount of the client it was cloned from".clone_into(&mut client.found_by);
+        }
+    }
 }
 
 /// A client that others were cloned from carries server-wide calls for all their mounts.
