@@ -16,7 +16,6 @@ import (
 const (
 	storms    = 4
 	length    = 4 << 20
-	page      = 4096
 	prSetName = 15
 )
 
@@ -29,12 +28,11 @@ func storm(until time.Time) error {
 	runtime.LockOSThread()
 	rename()
 	for time.Now().Before(until) {
-		memory, err := syscall.Mmap(-1, 0, length, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+		// The lock is held while all the pages are made, on every kernel: long enough for the others to wait.
+		flags := syscall.MAP_PRIVATE | syscall.MAP_ANON | syscall.MAP_POPULATE
+		memory, err := syscall.Mmap(-1, 0, length, syscall.PROT_READ|syscall.PROT_WRITE, flags)
 		if err != nil {
 			return err
-		}
-		for at := 0; at < length; at += page {
-			memory[at] = 1
 		}
 		if err := syscall.Munmap(memory); err != nil {
 			return err

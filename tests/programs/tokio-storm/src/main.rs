@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 
 const STORMS: usize = 4;
 const LENGTH: usize = 4 << 20;
-const PAGE: usize = 4096;
 
 fn main() -> Result<()> {
     let seconds = env::args().nth(1).context("usage: nfslat-tokio-storm SECONDS")?;
@@ -31,14 +30,12 @@ fn storm(until: Instant) -> io::Result<()> {
         // SAFETY: a new mapping of its own.
         let memory = unsafe {
             let access = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(ptr::null_mut(), LENGTH, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+            // The lock is held while all the pages are made, on every kernel: long enough for the others to wait.
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+            libc::mmap(ptr::null_mut(), LENGTH, access, flags, -1, 0)
         };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
-        }
-        for at in (0..LENGTH).step_by(PAGE) {
-            // SAFETY: inside the mapping, which nothing else knows.
-            unsafe { memory.cast::<u8>().add(at).write_volatile(1) };
         }
         // SAFETY: the mapping that was made above.
         if unsafe { libc::munmap(memory, LENGTH) } != 0 {

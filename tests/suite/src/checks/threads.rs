@@ -30,9 +30,11 @@ pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", 
 const SHARE: f64 = 0.01;
 const SLACK_NS: u64 = 2_000_000;
 
-/// What more they may differ in an emulated machine: its host may pause a processor for a slice between
-/// the scheduler's look at the clock and the tracepoint (seen: 4.7 ms), and nothing tells it so.
-const EMULATED_SLACK_NS: u64 = 10_000_000;
+/// What share of its time a single thread may differ in on an emulated machine. Its host may pause a
+/// processor between the scheduler's look at the clock and the tracepoint, and nothing tells it so: the
+/// pause counts for the thread that leaves in one account, and for the one that comes in the other (seen:
+/// 51 of 726 ms beside a busy host). What all threads have together stays.
+const EMULATED_SHIFT: f64 = 0.3;
 
 /// What a sum of states may differ from the time: 0.1%.
 const CLOSED_SHARE: f64 = 0.001;
@@ -55,8 +57,8 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
 
     let mut complaints = Complaints::default();
     // The scheduler leaves stolen time out of a thread's own; to a tracer it is time on a CPU.
-    let emulated_ns = if guest::stage().is_some() { EMULATED_SLACK_NS } else { 0 };
-    let slack_ns = SLACK_NS + emulated_ns + machine::stolen_ns()? - stolen_before_ns;
+    let slack_ns = SLACK_NS + machine::stolen_ns()? - stolen_before_ns;
+    let shift = if guest::stage().is_some() { EMULATED_SHIFT } else { SHARE };
     let (mut seen_sum, mut added_sum) = ([0; 2], [0; 2]);
     for ((tid, before), (_, after)) in before.iter().zip(&after) {
         let added = SchedStat {
@@ -72,7 +74,7 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
         if !thread.comm.starts_with("w-") {
             continue;
         }
-        compare(&mut complaints, thread, added, slack_ns);
+        compare(&mut complaints, thread, added, shift, slack_ns);
         seen_sum = [seen_sum[0] + thread.on_cpu_ns, seen_sum[1] + thread.runnable_ns];
         added_sum = [added_sum[0] + added.on_cpu_ns, added_sum[1] + added.run_delay_ns];
     }
@@ -81,10 +83,10 @@ fn schedstat(machine: &Machine) -> Result<Outcome> {
     complaints.settle_for(&answer)
 }
 
-fn compare(complaints: &mut Complaints, thread: &Thread, added: SchedStat, slack_ns: u64) {
+fn compare(complaints: &mut Complaints, thread: &Thread, added: SchedStat, shift: f64, slack_ns: u64) {
     let name = &thread.comm;
-    complaints.unless_near(format!("{name} on CPU"), thread.on_cpu_ns, added.on_cpu_ns, SHARE, slack_ns);
-    complaints.unless_near(format!("{name} runnable"), thread.runnable_ns, added.run_delay_ns, SHARE, slack_ns);
+    complaints.unless_near(format!("{name} on CPU"), thread.on_cpu_ns, added.on_cpu_ns, shift, slack_ns);
+    complaints.unless_near(format!("{name} runnable"), thread.runnable_ns, added.run_delay_ns, shift, slack_ns);
 }
 
 /// Long enough for threads that have nothing to do to have gone to sleep.
