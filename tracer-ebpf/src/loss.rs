@@ -4,17 +4,20 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
 use nfslat_common::loss::LossKind;
 
-use crate::maps::{LOSS_TO_LOG, LOSSES};
+use crate::{
+    atomic,
+    maps::{LOSS_TO_LOG, LOSSES},
+};
 
 /// Counts one loss.
 #[inline(always)]
 pub(crate) fn count(kind: LossKind) {
     let (Some(counter), Some(to_log)) = (LOSSES.get_ptr_mut(kind as u32), LOSS_TO_LOG.get_ptr_mut(0)) else { return };
-    // SAFETY: pointers from map lookups are valid for the run of the program, and the entries are
-    // this CPU's own.
+    // SAFETY: pointers from map lookups are valid for the run of the program. The entries are this CPU's own; still
+    // atomic, as another program may come in between on it (an interrupt's, and on 7.x that of another task).
     unsafe {
-        *counter += 1;
-        if *counter == 1 {
+        atomic::add(counter, 1);
+        if counter.read_volatile() == 1 {
             to_log.write_volatile(kind as u32 + 1);
         }
     }
