@@ -25,7 +25,10 @@ use crate::{
     kernel::read_at,
     loss,
     maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD},
-    probes::{clients, stand_in},
+    probes::{
+        clients,
+        stand_in::{self, Place},
+    },
     window::{self, Moment},
 };
 
@@ -41,14 +44,14 @@ fn began_ns(ctx: &RawTracePointContext) -> u64 {
     offsets().and_then(|offsets| read_at(ctx.arg::<*const u8>(0), offsets.task_start)).unwrap_or(0)
 }
 
-/// Further programs of a hook: each does the work if every one before it was left out.
+/// Further programs of a hook: each does the work if every one before it was left out. With the name of each, its
+/// place among them.
 macro_rules! stand_ins {
-    (($hook:expr, $tracepoint:literal) $($name:ident $(($last:ident))?: |$ctx:ident| $work:expr;)*) => {$(
+    (($hook:expr, $tracepoint:literal) $($name:ident ($place:ident): |$ctx:ident| $work:expr;)*) => {$(
         #[raw_tracepoint(tracepoint = $tracepoint)]
         pub(crate) fn $name($ctx: RawTracePointContext) -> i32 {
             let $ctx = &$ctx;
-            let is_last = 0 $(+ stringify!($last).len())? != 0;
-            if stand_in::is_needed($hook, $ctx.arg(0), began_ns($ctx), is_last) {
+            if stand_in::is_needed($hook, $ctx.arg(0), began_ns($ctx), Place::$place) {
                 $work;
             }
             0
@@ -70,9 +73,9 @@ pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
 
 stand_ins! {
     (marked::STATS, "rpc_stats_latency")
-    rpc_stats_latency_second: |ctx| call_done(ctx, &RPC_STATS_SECOND);
-    rpc_stats_latency_third: |ctx| call_done(ctx, &RPC_STATS_THIRD);
-    rpc_stats_latency_fourth (last): |ctx| call_done(ctx, &RPC_STATS_FOURTH);
+    rpc_stats_latency_second (Between): |ctx| call_done(ctx, &RPC_STATS_SECOND);
+    rpc_stats_latency_third (Between): |ctx| call_done(ctx, &RPC_STATS_THIRD);
+    rpc_stats_latency_fourth (Last): |ctx| call_done(ctx, &RPC_STATS_FOURTH);
 }
 
 #[inline(always)]
@@ -173,9 +176,9 @@ pub(crate) fn rpc_task_begin(ctx: RawTracePointContext) -> i32 {
 
 stand_ins! {
     (marked::BEGIN, "rpc_task_begin")
-    rpc_task_begin_second: |ctx| call_begins(ctx);
-    rpc_task_begin_third: |ctx| call_begins(ctx);
-    rpc_task_begin_fourth (last): |ctx| call_begins(ctx);
+    rpc_task_begin_second (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_third (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_fourth (Last): |ctx| call_begins(ctx);
 }
 
 #[inline(always)]
@@ -185,28 +188,43 @@ fn call_begins(ctx: &RawTracePointContext) -> i32 {
     if at.closed() {
         return 0;
     }
-    let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return 0 };
-    // Tasks without a procedure are not calls (for example delayed reconnects).
-    let Some(rpc) = key_of(task, procedure, offsets) else { return 0 };
     let pid_tgid = bpf_get_current_pid_tgid();
+    let maker =
+        Maker { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: bpf_get_current_comm().unwrap_or_default() };
+    // SAFETY: the helper has no preconditions.
+    note_open(task, offsets, unsafe { bpf_ktime_get_ns() }, maker);
+    0
+}
+
+/// Who made a call.
+struct Maker {
+    tgid: u32,
+    tid: u32,
+    comm: [u8; 16],
+}
+
+/// Adds a call to those that are open.
+#[inline(always)]
+fn note_open(task: *const u8, offsets: &RpcOffsets, begin_ns: u64, maker: Maker) {
+    let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return };
+    // Tasks without a procedure are not calls (for example delayed reconnects).
+    let Some(rpc) = key_of(task, procedure, offsets) else { return };
     let call = InFlightCall {
         rpc,
-        // SAFETY: the helper has no preconditions.
-        begin_ns: unsafe { bpf_ktime_get_ns() },
-        tgid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
-        comm: bpf_get_current_comm().unwrap_or_default(),
+        begin_ns,
+        tgid: maker.tgid,
+        tid: maker.tid,
+        comm: maker.comm,
         name: name_at(procedure, offsets.proc_name),
         queue: [0; OP_NAME_LEN],
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
         loss::count(LossKind::InFlightFull);
     }
-    0
 }
 
 /// A call goes to sleep on one of the RPC layer's queues; the queue's name says what it waits for.
-/// Without a second program: an event that is left out leaves an older queue's name.
+/// Without stand-ins: an event that is left out leaves an older queue's name.
 #[raw_tracepoint(tracepoint = "rpc_task_sleep")]
 pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
@@ -230,22 +248,8 @@ pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
     let began_ns: u64 = read_at(task, offsets.task_start).unwrap_or(0);
-    let Some(procedure) = read_at::<*const u8>(task, offsets.task_proc) else { return };
-    let Some(rpc) = key_of(task, procedure, offsets) else { return };
-    if began_ns < at.start_ns {
-        return;
-    }
-    let call = InFlightCall {
-        rpc,
-        begin_ns: began_ns,
-        tgid: 0,
-        tid: 0,
-        comm: [0; 16],
-        name: name_at(procedure, offsets.proc_name),
-        queue: [0; OP_NAME_LEN],
-    };
-    if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
-        loss::count(LossKind::InFlightFull);
+    if began_ns >= at.start_ns {
+        note_open(task, offsets, began_ns, Maker { tgid: 0, tid: 0, comm: [0; 16] });
     }
 }
 
@@ -258,9 +262,9 @@ pub(crate) fn rpc_task_end(ctx: RawTracePointContext) -> i32 {
 
 stand_ins! {
     (marked::END, "rpc_task_end")
-    rpc_task_end_second: |ctx| call_ends(ctx);
-    rpc_task_end_third: |ctx| call_ends(ctx);
-    rpc_task_end_fourth (last): |ctx| call_ends(ctx);
+    rpc_task_end_second (Between): |ctx| call_ends(ctx);
+    rpc_task_end_third (Between): |ctx| call_ends(ctx);
+    rpc_task_end_fourth (Last): |ctx| call_ends(ctx);
 }
 
 #[inline(always)]

@@ -33,15 +33,23 @@ pub(super) fn mark(hook: u32, task: u64, began_ns: u64) {
     }
 }
 
-/// True if every earlier program of the hook was left out for this event. For the programs after the first;
-/// `last`: none follows this one.
+/// Place of a program among those of its hook, after the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Others follow.
+    Between,
+    /// None follows.
+    Last,
+}
+
+/// True if every earlier program of the hook was left out for this event.
 #[inline(always)]
-pub(super) fn is_needed(hook: u32, task: u64, began_ns: u64, last: bool) -> bool {
+pub(super) fn is_needed(hook: u32, task: u64, began_ns: u64, place: Place) -> bool {
     let key = key(hook, task);
     // SAFETY: a pointer from a map lookup, valid for the run of the program. A mark may be of an earlier
     // call, at whose event the last program was left out.
     let is_marked = MARKS.get_ptr(key).is_some_and(|mark| unsafe { *mark } == began_ns);
-    if last {
+    if place == Place::Last {
         let _ = MARKS.remove(key);
     } else if !is_marked {
         mark(hook, task, began_ns);
