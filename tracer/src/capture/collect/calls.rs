@@ -168,8 +168,8 @@ impl Calls {
         ids.extend(self.sysfs.by_device.values());
         let mut clients: Vec<RpcClient> = ids.into_iter().map(|id| self.client(id, &mounts)).collect();
         clients.sort_by_key(|client| client.id);
-        inherit_from_parents(&mut clients);
         share_with_parents(&mut clients);
+        inherit_from_parents(&mut clients);
         let addresses: BTreeMap<u32, String> = self
             .sysfs
             .transports
@@ -232,34 +232,38 @@ pub(super) fn device(s_dev: u32) -> (u32, u32) {
     (s_dev >> 20, s_dev & 0xf_ffff)
 }
 
-/// A client of another program, such as NFSACL, is cloned from that of its mount (`rpc_bind_new_program`,
-/// `net/sunrpc/clnt.c`), and no superblock leads to it.
-fn inherit_from_parents(clients: &mut [RpcClient]) {
-    let parents: HashMap<u32, Vec<u32>> = clients.iter().map(|client| (client.id, client.mounts.clone())).collect();
-    for client in clients.iter_mut().filter(|client| client.mounts.is_empty() && client.parent_id != client.id) {
-        if let Some(mounts) = parents.get(&client.parent_id).filter(|mounts| !mounts.is_empty()) {
-            client.mounts.clone_from(mounts);
-            "the mount of the client it was cloned from".clone_into(&mut client.found_by);
-        }
-    }
-}
-
-/// A client that others were cloned from carries server-wide calls for all their mounts.
+/// A client that others with mounts of their own were cloned from carries server-wide calls for all these mounts.
 fn share_with_parents(clients: &mut [RpcClient]) {
     let children: Vec<(u32, Vec<u32>)> = clients
         .iter()
-        .filter(|client| client.parent_id != client.id)
+        .filter(|client| client.parent_id != client.id && !client.mounts.is_empty())
         .map(|client| (client.parent_id, client.mounts.clone()))
         .collect();
     for client in clients.iter_mut() {
-        let inherited = children.iter().filter(|(parent, _)| *parent == client.id);
-        for (_, mounts) in inherited {
+        let mounts_of_children = children.iter().filter(|(parent, _)| *parent == client.id);
+        for (_, mounts) in mounts_of_children {
             client.shared = true;
             "its children's mounts".clone_into(&mut client.found_by);
             client.mounts.extend(mounts);
         }
         client.mounts.sort_unstable();
         client.mounts.dedup();
+    }
+}
+
+/// A client of another program, such as NFSACL, is cloned from that of its mount (`rpc_bind_new_program`,
+/// `net/sunrpc/clnt.c`), and no superblock leads to it.
+fn inherit_from_parents(clients: &mut [RpcClient]) {
+    let parents: HashMap<u32, Vec<u32>> = clients
+        .iter()
+        .filter(|client| !client.shared && !client.mounts.is_empty())
+        .map(|client| (client.id, client.mounts.clone()))
+        .collect();
+    for client in clients.iter_mut().filter(|client| client.mounts.is_empty() && client.parent_id != client.id) {
+        if let Some(mounts) = parents.get(&client.parent_id) {
+            client.mounts.clone_from(mounts);
+            "the mount of the client it was cloned from".clone_into(&mut client.found_by);
+        }
     }
 }
 
@@ -331,5 +335,40 @@ fn part_of(slice: &mut RpcSlice, part: usize) -> &mut RpcPart {
         part::RTT => &mut slice.rtt,
         part::TAIL => &mut slice.tail,
         _ => &mut slice.execute,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: u32, parent_id: u32, mounts: &[u32]) -> RpcClient {
+        let mounts = mounts.to_vec();
+        RpcClient { id, parent_id, mounts, ..RpcClient::default() }
+    }
+
+    /// Mounts of each client, and whether it is shared.
+    fn tied(mut clients: Vec<RpcClient>) -> Vec<(Vec<u32>, bool)> {
+        share_with_parents(&mut clients);
+        inherit_from_parents(&mut clients);
+        clients.into_iter().map(|client| (client.mounts, client.shared)).collect()
+    }
+
+    #[test]
+    fn a_server_wide_client_has_the_mounts_of_its_children() {
+        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 1, &[1])];
+        assert_eq!(tied(clients), [(vec![0, 1], true), (vec![0], false), (vec![1], false)]);
+    }
+
+    #[test]
+    fn another_programs_client_has_the_mount_of_its_parent_which_stays_its_own() {
+        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 2, &[])];
+        assert_eq!(tied(clients), [(vec![0], true), (vec![0], false), (vec![0], false)]);
+    }
+
+    #[test]
+    fn nothing_is_inherited_from_a_server_wide_client() {
+        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 1, &[])];
+        assert_eq!(tied(clients), [(vec![0], true), (vec![0], false), (vec![], false)]);
     }
 }
