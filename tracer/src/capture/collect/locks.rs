@@ -24,7 +24,7 @@ pub(super) fn read(session: &Session, threads: &mut Threads) -> Result<Vec<LockS
 fn series(session: &Session, threads: &mut Threads, key: &LockKey, sum: &LockSum) -> LockSeries {
     let [holder_on_cpu_ns, holder_runnable_ns, holder_blocked_ns] = sum.holder_ns;
     LockSeries {
-        process: threads.process_of_run(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0),
+        process: threads.processes.index_of_run(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0),
         stack: threads.stack(key.stack),
         flags: key.flags,
         mm_pid: (key.mm_tgid != 0).then_some(key.mm_tgid),

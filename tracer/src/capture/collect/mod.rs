@@ -5,6 +5,7 @@
 
 mod calls;
 mod locks;
+mod processes;
 mod spans;
 mod threads;
 mod user_stacks;

@@ -13,6 +13,7 @@ use nfslat_common::{
 
 use super::{
     calls::device,
+    processes::Processes,
     remove,
     spans::Spans,
     symbols, text,
@@ -20,7 +21,7 @@ use super::{
     wakers,
 };
 use crate::{
-    capture::{kernel::maps, proc::processes, session::Session},
+    capture::{kernel::maps, session::Session},
     model::{
         Histogram, ProbeStatus, Process, Slice, Stack, Thread, ThreadSlice, ThreadTimes, WaitHistogramSlice,
         WaitSeries, WaitSlice, WakeSeries, Window,
@@ -34,10 +35,7 @@ pub(super) struct Threads {
     waits: HashMap<WaitKey, SeenWait>,
     /// Last count of each bucket.
     buckets: HashMap<WaitBucketKey, u64>,
-    processes: Vec<Process>,
-    process_index: HashMap<u32, u32>,
-    /// The same for processes that are gone: of each process id the last.
-    gone_processes: HashMap<u32, u32>,
+    pub(super) processes: Processes,
     /// Stack hashes in the order of their index.
     stacks: Vec<u64>,
     stack_index: HashMap<u64, u32>,
@@ -91,11 +89,6 @@ impl Threads {
         self.listed[thread as usize].process
     }
 
-    /// A process by its index.
-    pub(super) fn process_at(&self, index: u32) -> &Process {
-        &self.processes[index as usize]
-    }
-
     /// Reads the maps, adds what is new to the slice, and frees the entries of dead threads.
     pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
         // Threads first: a thread that is dead here can have no wait that is not read after it.
@@ -126,7 +119,7 @@ impl Threads {
     }
 
     fn add_thread(&mut self, session: &Session, key: ThreadKey, now: &ThreadState, slice: &mut Slice) {
-        let process = self.process(session, now.tgid, now.kernel_thread != 0);
+        let process = self.processes.index(session, now.tgid, now.kernel_thread != 0);
         let times = times_of(now);
         let seen = self.threads.entry(key).or_insert_with(|| {
             self.listed.push(ListedThread { key, process, state: *now });
@@ -140,10 +133,7 @@ impl Threads {
             slice.threads.push(ThreadSlice { thread: seen.index, times: added });
         }
         if key.tid == now.tgid {
-            let name = &mut self.processes[process as usize].comm;
-            if name.is_empty() {
-                *name = text(&now.comm);
-            }
+            self.processes.name(process, &text(&now.comm));
         }
     }
 
@@ -159,7 +149,7 @@ impl Threads {
             self.series.push(WaitSeries { thread, stack, user_stack, flags: key.flags, device, max_ns: 0 });
             let index = (self.series.len() - 1) as u32;
             self.waits.insert(key, SeenWait { index, sum: WaitSum::default() });
-            self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
+            self.processes.index(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0);
         }
         let seen = self.waits.get_mut(&key).expect("added above");
         let count = sum.count - seen.sum.count;
@@ -177,7 +167,7 @@ impl Threads {
             Some(&index) => index,
             None => {
                 let series = WakeSeries {
-                    process: self.process(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0),
+                    process: self.processes.index(session, key.tgid, key.flags & wait_flags::KERNEL_THREAD != 0),
                     stack: self.stack(key.stack),
                     flags: key.flags,
                     waker_pid: key.waker_tgid,
@@ -198,7 +188,7 @@ impl Threads {
         let waits = session.take_spans();
         let mut spans = std::mem::take(&mut self.spans);
         slice.spans = spans.pack(&waits, session.start_ns, |wait| {
-            let process = self.process(session, wait.tgid, wait.flags & wait_flags::KERNEL_THREAD != 0);
+            let process = self.processes.index(session, wait.tgid, wait.flags & wait_flags::KERNEL_THREAD != 0);
             (process, self.stack(wait.stack), wait.flags)
         });
         self.spans = spans;
@@ -219,7 +209,7 @@ impl Threads {
             }
             let flags = u32::from(flags);
             slice.wait_histograms.push(WaitHistogramSlice {
-                process: self.process(session, tgid, flags & wait_flags::KERNEL_THREAD != 0),
+                process: self.processes.index(session, tgid, flags & wait_flags::KERNEL_THREAD != 0),
                 stack: self.stack(stack),
                 flags,
                 histogram,
@@ -269,26 +259,12 @@ impl Threads {
             self.wake_index.remove(&key);
         }
         for tgid in &gone {
-            self.gone_processes.extend(self.process_index.remove_entry(tgid));
+            self.processes.end(*tgid);
         }
         if !gone.is_empty() {
             UserStacks::free(session, &gone)?;
         }
         Ok(())
-    }
-
-    /// Index of a process, described when it is first seen.
-    pub(super) fn process(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
-        *self.process_index.entry(pid).or_insert_with(|| {
-            self.processes.push(processes::read(&session.roots.proc, pid, kernel));
-            (self.processes.len() - 1) as u32
-        })
-    }
-
-    /// The same, also for a process that is gone. For sums over the whole run.
-    pub(super) fn process_of_run(&mut self, session: &Session, pid: u32, kernel: bool) -> u32 {
-        let known = self.process_index.get(&pid).or_else(|| self.gone_processes.get(&pid)).copied();
-        known.unwrap_or_else(|| self.process(session, pid, kernel))
     }
 
     /// Index of a stack; `None` for no stack.
@@ -380,7 +356,7 @@ impl Threads {
                 }
             })
             .collect();
-        ThreadParts { processes: self.processes, threads, waits: self.series, wakes: self.wakes }
+        ThreadParts { processes: self.processes.into_list(), threads, waits: self.series, wakes: self.wakes }
     }
 }
 

@@ -44,13 +44,13 @@ impl Who {
         let queued = slice.threads.iter().map(|part| (part.thread, part.times.runnable_ns));
         for (thread, ns) in waits.chain(queued) {
             let process = threads.process_of(thread);
-            if !threads.process_at(process).kernel {
+            if !threads.processes.at(process).kernel {
                 *self.stalled.entry(process).or_default() += ns;
             }
         }
         for process in top(&self.stalled) {
             if !self.identities.has(process) && self.identities.count() < MOST {
-                self.identities.look(process, threads.process_at(process).pid);
+                self.identities.look(process, threads.processes.at(process).pid);
             }
         }
     }
