@@ -33,7 +33,7 @@ use crate::model::{ProbeState, ProbeStatus, ProgramCost};
 pub(super) use attach::USER_STACKS;
 use attach::{USER_STACKS_MEASURE, attached, user_stacks_status};
 
-/// Longer than an event stays between the two programs of a hook.
+/// Longer than an event stays between two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
 
 /// Phases of the measuring window.
@@ -248,7 +248,7 @@ impl Session {
         if first.is_empty() {
             return Ok(first);
         }
-        // They may be between the two programs just now.
+        // They may be between two programs of a hook just now.
         std::thread::sleep(BETWEEN_PROGRAMS);
         let mut again = read()?;
         again.retain(|hook, count| {
