@@ -73,6 +73,7 @@ pub static ALL: &[Check] = &[
     some_thread::NFS,
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
+    nfs_faults::ASKED_TO_WAIT,
     nfs_clients::DELAY,
     nfs_faults::DEAD_SERVER,
 ];

@@ -1,14 +1,19 @@
 //! No NFS, NFS that comes late, and a server that goes away.
 
 use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::fd::AsRawFd,
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{
+    answer::Rpc,
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     guards::NfsMount,
@@ -26,6 +31,9 @@ pub(super) const LOADED_LATE: Check =
 
 /// A dead server does not hold up the trace, and what it owes is listed.
 pub(super) const DEAD_SERVER: Check = Check { name: "nfs::dead_server", stage: Stage::DeadServer, run: dead_server };
+
+/// A call that the server asked to try again later is outstanding in the meantime, though an attempt at it is done.
+pub(super) const ASKED_TO_WAIT: Check = Check { name: "nfs::asked_to_wait", stage: Stage::WithNfs, run: asked_to_wait };
 
 /// How much later than asked a trace may end: what it takes to compute the answer on an emulated machine.
 const LATE: Duration = Duration::from_secs(5);
@@ -55,6 +63,48 @@ fn loaded_late(machine: &Machine) -> Result<Outcome> {
     // What came before is missing, or not: the tool cannot know, and must not call the data complete.
     complaints.unless(matches!(text.code(), Some(0 | 3)), || format!("it ended with {}", text.status));
     complaints.settle()
+}
+
+fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
+    let mount = NfsMount::of_version("3")?;
+    let name = "leased";
+    let leased = Path::new("/export").join(name);
+    fs::write(&leased, "before").with_context(|| format!("writing {}", leased.display()))?;
+    // The server may not write until the lease is given back, and says so: try again, which the client does after 5 s
+    // (`NFS_JUKEBOX_RETRY_TIME`).
+    let lease = Lease::take(&leased)?;
+    let mut file = OpenOptions::new().write(true).open(Path::new(mount.path()).join(name)).context("opening by NFS")?;
+    let trace = Trace::start(machine, ["--duration", "120"])?;
+    let writer = thread::spawn(move || file.write_all(b"after").and_then(|()| file.sync_all()));
+    thread::sleep(Duration::from_secs(2));
+    let answer = trace.stop()?;
+    let waited = !writer.is_finished();
+    drop(lease);
+    writer.join().map_err(|_| anyhow!("the writer panicked"))?.context("writing by NFS")?;
+
+    let mut complaints = Complaints::default();
+    complaints.unless(waited, || "the server did not ask the writer to wait".to_owned());
+    let own = |rpc: &&Rpc| rpc.mount.as_deref() == Some(mount.path()) && rpc.op == "WRITE";
+    let writes: Vec<_> = answer.rpc.iter().filter(own).map(|rpc| (rpc.count, rpc.in_flight)).collect();
+    complaints.unless(writes == [(1, 1)], || format!("of WRITE (done, outstanding): {writes:?}, should be [(1, 1)]"));
+    complaints.settle_for(&answer)
+}
+
+/// A lease for reading on a file: whoever writes to it has to wait until it is given back, for at most
+/// `/proc/sys/fs/lease-break-time` seconds. Given back when dropped.
+struct Lease(#[expect(dead_code, reason = "it is the open file's")] File);
+
+impl Lease {
+    fn take(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        // SAFETY: no memory is touched. Being asked to give it back would end this process otherwise.
+        let taken = unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK)
+        };
+        ensure!(taken == 0, "taking a lease on {}: {}", path.display(), io::Error::last_os_error());
+        Ok(Self(file))
+    }
 }
 
 fn dead_server(machine: &Machine) -> Result<Outcome> {
