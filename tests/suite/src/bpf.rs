@@ -63,6 +63,19 @@ fn object_in(line: &str) -> Option<Object> {
     }
 }
 
+/// What the verifier spent on each program that a process holds, in instructions; empty before 5.16, which does not tell
+/// (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
+pub fn verified_instructions(pid: u32) -> Result<Vec<u64>> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+    let mut spent = Vec::new();
+    for entry in entries {
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        spent.extend(text.lines().filter_map(|line| line.strip_prefix("verified_insns:")?.trim().parse::<u64>().ok()));
+    }
+    Ok(spent)
+}
+
 /// Whether the kernel still has an object.
 #[must_use]
 pub fn exists(object: Object) -> bool {

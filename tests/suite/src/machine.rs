@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Where the programs under test are, and a folder to work in.
 #[derive(Clone, Debug, Default)]
@@ -88,4 +88,14 @@ pub fn stolen_ns() -> Result<u64> {
 pub fn kernel_release() -> Result<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     Ok(release.trim().to_owned())
+}
+
+/// Whether the kernel is of this version or a later one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> Result<bool> {
+    let release = kernel_release()?;
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(own_major)), Some(Ok(own_minor))) => Ok((own_major, own_minor) >= (major, minor)),
+        _ => bail!("the kernel's release reads {release}"),
+    }
 }

@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
+    bpf,
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     guards::NfsMount,
     machine::{self, Machine},
-    nfslat,
+    nfslat::{self, Trace},
 };
 
 /// The file in which it leaves the answer.
@@ -22,6 +23,12 @@ pub const READABLE: Check = Check { name: "doctor::says_what_works", stage: Stag
 /// Where NFS is in use, everything about it is attached.
 pub(super) const WITH_NFS: Check =
     Check { name: "doctor::nfs_probes_are_attached", stage: Stage::WithNfs, run: with_nfs };
+
+/// No program comes near what the verifier takes: one that does loads on this kernel, and not on the next.
+pub(super) const VERIFIER: Check = Check { name: "doctor::verifier_has_room", stage: Stage::WithNfs, run: verifier };
+
+/// A kernel takes a million instructions (`BPF_COMPLEXITY_LIMIT_INSNS`, `include/linux/bpf_verifier.h`).
+const MOST_INSTRUCTIONS: u64 = 1_000_000 / 4;
 
 fn readable(machine: &Machine) -> Result<Outcome> {
     let release = machine::kernel_release()?;
@@ -52,6 +59,20 @@ fn with_nfs(machine: &Machine) -> Result<Outcome> {
     complaints.unless(found.len() > 5, || format!("only {} probes are about NFS", found.len()));
     for probe in found {
         complaints.unless(probe["state"] == "attached", || probe.to_string());
+    }
+    complaints.settle()
+}
+
+fn verifier(machine: &Machine) -> Result<Outcome> {
+    let _mount = NfsMount::of_version("4.2")?;
+    let trace = Trace::start(machine, ["--duration", "120"])?;
+    let spent = bpf::verified_instructions(trace.process().pid())?;
+    trace.stop()?;
+    let mut complaints = Complaints::default();
+    let tells = machine::kernel_is_at_least(5, 16)?;
+    complaints.unless(!tells || spent.len() > 10, || format!("only {} programs tell what was spent", spent.len()));
+    for instructions in spent {
+        complaints.unless(instructions <= MOST_INSTRUCTIONS, || format!("a program cost {instructions} instructions"));
     }
     complaints.settle()
 }

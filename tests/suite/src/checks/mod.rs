@@ -63,6 +63,7 @@ pub static ALL: &[Check] = &[
     filters::CGROUP,
     filters::MIN_WAIT,
     doctor::WITH_NFS,
+    doctor::VERIFIER,
     nfs_calls::AGREE_3,
     nfs_calls::AGREE_4_0,
     nfs_calls::AGREE_4_1,
