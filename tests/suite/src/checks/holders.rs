@@ -29,10 +29,7 @@ const RESTED: f64 = 0.95;
 
 /// Kernels before 5.15 do not show programs the registers of a thread, and so not the call that it is in.
 fn calls_are_known() -> Result<bool> {
-    let release = machine::kernel_release()?;
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    Ok(version >= (5, 15))
+    machine::kernel_is_at_least(5, 15)
 }
 
 fn known_holder(machine: &Machine) -> Result<Outcome> {
