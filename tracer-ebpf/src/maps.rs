@@ -9,7 +9,7 @@ use nfslat_common::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, marked},
+    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStats, RpcStepKey, RpcStepSum, marked},
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
     },
@@ -124,6 +124,14 @@ pub(crate) static STOOD_IN: PerCpuArray<u64> = PerCpuArray::with_max_entries(mar
 /// Latency histograms: one entry for each bucket in use.
 #[map]
 pub(crate) static RPC_BUCKETS: HashMap<RpcBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Time that calls spent in the steps of their backlog and tail.
+#[map]
+pub(crate) static RPC_STEPS: HashMap<RpcStepKey, RpcStepSum> = HashMap::with_max_entries(1, 0);
+
+/// Calls that ended with an error, by error.
+#[map]
+pub(crate) static RPC_ERRORS: HashMap<RpcErrorKey, u64> = HashMap::with_max_entries(1, 0);
 
 /// Calls that have begun and not ended, by address of their `rpc_task`.
 #[map]

@@ -200,6 +200,59 @@ pub struct Rpc {
     pub tail_ns: Distribution,
     /// The whole.
     pub execute_ns: Distribution,
+    /// Those transmitted more than once, which the parts above leave out.
+    pub resent: Option<Resent>,
+    /// What they spent time in before sending and after the reply.
+    pub steps: Vec<Step>,
+    /// Errors.
+    pub errors_by_name: Vec<NamedError>,
+}
+
+impl Rpc {
+    /// Sum of a part over all calls, those transmitted more than once too.
+    #[must_use]
+    pub fn sum_ns(&self, once: fn(&Self) -> &Distribution, resent: fn(&Resent) -> &Distribution) -> i64 {
+        once(self).sum + self.resent.as_ref().map_or(0, |calls| resent(calls).sum)
+    }
+
+    /// Time spent in a step.
+    #[must_use]
+    pub fn spent_in(&self, step: &str) -> u64 {
+        self.steps.iter().filter(|part| part.step == step).map(|part| part.total_ns).sum()
+    }
+}
+
+/// Calls transmitted more than once.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Resent {
+    /// Calls.
+    pub count: u64,
+    /// Before the last transmit.
+    pub backlog_ns: Distribution,
+    /// Last transmit to reply seen.
+    pub rtt_ns: Distribution,
+    /// The whole.
+    pub execute_ns: Distribution,
+}
+
+/// Time spent in one step of a call.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub step: String,
+    /// Calls.
+    pub count: u64,
+    /// The time.
+    pub total_ns: u64,
+}
+
+/// Calls that ended with one error.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NamedError {
+    /// Its name.
+    pub name: String,
+    /// Calls.
+    pub count: u64,
 }
 
 /// How long something took.

@@ -1,5 +1,5 @@
-//! Remote procedure calls: `sunrpc:rpc_stats_latency`, `rpc_task_begin`, `rpc_task_sleep`,
-//! `rpc_task_end`.
+//! Remote procedure calls: `sunrpc:rpc_stats_latency`, `rpc_task_begin`, `rpc_task_end`; what they do in between is
+//! in `rpc_steps`.
 //!
 //! Raw tracepoints, because sunrpc is a module: they resolve its hooks by name and hand over the
 //! arguments in nanoseconds (the formatted record has microseconds). `rpc_stats_latency` fires
@@ -17,16 +17,20 @@ use nfslat_common::{
     buckets,
     config::RpcOffsets,
     loss::LossKind,
-    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, marked, part},
+    rpc::{
+        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcStats, marked, part, step,
+    },
 };
 
 use crate::{
     atomic,
     kernel::read_at,
     loss,
-    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD},
+    maps::{
+        IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD,
+    },
     probes::{
-        clients,
+        clients, rpc_steps,
         stand_in::{self, Place},
     },
     window::{self, Moment},
@@ -81,9 +85,13 @@ stand_ins! {
 #[inline(always)]
 fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return };
-    if !at.closed() && count_call(ctx, table, offsets).is_none() {
+    if at.closed() {
+        return;
+    }
+    if count_call(ctx, table, offsets).is_none() {
         loss::count(LossKind::KernelReadFailed);
     }
+    let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
 }
 
 #[inline(always)]
@@ -97,6 +105,7 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     let status: i32 = read_at(task, offsets.task_status)?;
     let transmitted: i64 = read_at(rqst, offsets.rqst_xtime)?;
     let transmissions: u32 = read_at(rqst, offsets.rqst_ntrans)?;
+    key.resent = u32::from(transmissions > 1);
     let bytes_sent: u32 = read_at(rqst, offsets.rqst_bytes_sent)?;
     let bytes_received: u32 = read_at(rqst, offsets.rqst_bytes_received)?;
     let timeouts: u16 = read_at(task, offsets.task_timeouts).unwrap_or(0);
@@ -120,10 +129,14 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     stats.bytes_sent += u64::from(bytes_sent);
     stats.bytes_received += u64::from(bytes_received);
 
+    if status < 0 {
+        add_error(key, status);
+    }
     let first = stats.count == 1;
     add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
     if transmitted == 0 {
         stats.unsent += 1;
+        rpc_steps::add_queues(key, task);
         return Some(());
     }
     let first = stats.count - stats.unsent == 1;
@@ -131,7 +144,25 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     add_part(&mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
     add_part(&mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
     add_part(&mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
+    rpc_steps::add_queues(key, task);
+    // By the kernel's own stamps, as the parts are.
+    let seen_ns = (transmitted + rtt_ns) as u64;
+    rpc_steps::add_after_reply(key, task, seen_ns, seen_ns + tail_ns as u64);
     Some(())
+}
+
+/// Counts an error by its name.
+#[inline(always)]
+fn add_error(rpc: RpcKey, status: i32) {
+    let key = RpcErrorKey { rpc, status };
+    if RPC_ERRORS.get_ptr_mut(key).is_none() {
+        let _ = RPC_ERRORS.insert(key, 0u64, u64::from(BPF_NOEXIST));
+    }
+    match RPC_ERRORS.get_ptr_mut(key) {
+        // SAFETY: a pointer from a map lookup; CPUs share the entry, hence the atomic.
+        Some(count) => unsafe { atomic::add(count, 1) },
+        None => loss::count(LossKind::RpcDetailFull),
+    }
 }
 
 /// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
@@ -149,7 +180,13 @@ fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: b
     if clamped_ns > sum.max_ns {
         sum.max_ns = clamped_ns;
     }
-    let key = RpcBucketKey { rpc, part: part as u16, bucket: buckets::bucket_of(clamped_ns) };
+    add_to_histogram(rpc, part, clamped_ns);
+}
+
+/// Counts a value in a histogram: of a part, or of [`part::COUNT`] and a step.
+#[inline(always)]
+pub(super) fn add_to_histogram(rpc: RpcKey, part: usize, value_ns: u64) {
+    let key = RpcBucketKey { rpc, part: part as u16, bucket: buckets::bucket_of(value_ns) };
     if RPC_BUCKETS.get_ptr_mut(key).is_none() {
         let _ = RPC_BUCKETS.insert(key, 0u64, u64::from(BPF_NOEXIST));
     }
@@ -217,36 +254,21 @@ fn note_open(task: *const u8, offsets: &RpcOffsets, begin_ns: u64, maker: Maker)
         comm: maker.comm,
         name: name_at(procedure, offsets.proc_name),
         queue: [0; OP_NAME_LEN],
+        sleeps_for: 0,
+        slept_ns: 0,
+        replied_ns: 0,
+        waited_ns: [0; step::QUEUES],
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
         loss::count(LossKind::InFlightFull);
     }
 }
 
-/// A call goes to sleep on one of the RPC layer's queues; the queue's name says what it waits for.
-/// Without stand-ins: an event that is left out leaves an older queue's name.
-#[raw_tracepoint(tracepoint = "rpc_task_sleep")]
-pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
-    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
-    let (task, queue): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if at.closed() {
-        return 0;
-    }
-    if IN_FLIGHT.get_ptr_mut(task as u64).is_none() {
-        call_goes_on(task, offsets, at);
-    }
-    if let Some(call) = IN_FLIGHT.get_ptr_mut(task as u64) {
-        // SAFETY: a pointer from a map lookup; a task sleeps on one queue at a time.
-        unsafe { (*call).queue = name_at(queue, offsets.queue_name) };
-    }
-    0
-}
-
 /// A call that sleeps is open, whatever was seen of it: one that the server asked to try again later had an end
 /// (`rpc_exit_task`, `net/sunrpc/sched.c`, and `rpc_restart_call` in what that calls) and has no new begin. Whose
 /// call it is is not known here. Calls from before the window are listed by user space.
 #[inline(always)]
-fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
+pub(super) fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
     let began_ns: u64 = read_at(task, offsets.task_start).unwrap_or(0);
     if began_ns >= at.start_ns {
         note_open(task, offsets, began_ns, Maker { tgid: 0, tid: 0, comm: [0; 16] });
@@ -271,11 +293,20 @@ stand_ins! {
 fn call_ends(ctx: &RawTracePointContext) -> i32 {
     // Not stopped by the end of the window: user space reads the table a moment later, and what
     // has ended by then was open at the end all the same. So keep what the window closed over.
-    match window::moment() {
-        Some(at) if !at.closed() => {
-            let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+    if at.closed() {
+        return 0;
+    }
+    let task: *const u8 = ctx.arg(0);
+    // `rpc_exit_task` (`net/sunrpc/sched.c`) reports the end first, and then has the call counted, unless it never got
+    // as far as having a request. What is known of it is needed for that.
+    let request: *const u8 = read_at(task, offsets.task_rqst).unwrap_or(core::ptr::null());
+    match IN_FLIGHT.get_ptr_mut(task as u64) {
+        // SAFETY: a pointer from a map lookup.
+        Some(call) if !request.is_null() => unsafe { (*call).sleeps_for = InFlightCall::ENDED },
+        _ => {
+            let _ = IN_FLIGHT.remove(task as u64);
         }
-        _ => {}
     }
     0
 }
@@ -292,6 +323,7 @@ fn key_of(task: *const u8, procedure: *const u8, offsets: &RpcOffsets) -> Option
         program: read_at(client, offsets.clnt_prog)?,
         version: read_at::<u32>(client, offsets.clnt_vers)? as u16,
         op: read_at::<u32>(procedure, offsets.proc_statidx)? as u16,
+        resent: 0,
     })
 }
 
@@ -304,7 +336,7 @@ fn xprt_of(rqst: *const u8, offsets: &RpcOffsets) -> u32 {
 
 /// The string that the pointer at `base + offset` points to, cut to fit; empty if unreadable.
 #[inline(always)]
-fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
+pub(super) fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
     let mut name = [0u8; OP_NAME_LEN];
     if let Some(text) = read_at::<*const u8>(base, offset) {
         // SAFETY: the helper checks the address and writes at most the stated length.

@@ -7,7 +7,6 @@ pub mod classify;
 mod completeness;
 pub mod findings;
 pub mod identity;
-mod latency;
 mod locks;
 mod memory_maps;
 pub mod pressure;

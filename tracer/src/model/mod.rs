@@ -22,7 +22,9 @@ pub use identity::{Container, Executable, Identity, Made, Marker};
 pub use lock::{Call, Holder, HolderKind, LockSeries};
 pub use machine::{Counter, CpuTimes, Machine, Pause, Pauses, Virtualisation};
 pub use recording::{Options, Recording, Slice, Window};
-pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
+pub use rpc::{
+    InFlight, Mount, RpcClient, RpcErrorSlice, RpcPart, RpcSeries, RpcSlice, RpcStep, RpcStepSlice, Transport,
+};
 pub use sched::{
     Process, Stack, Thread, ThreadSlice, ThreadTimes, UserFrame, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
     WakeSeries,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
-    RpcSeries, RpcSlice, SpanSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries,
-    WaitSlice, WakeSeries,
+    RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice, Stack, Thread, ThreadSlice, Transport, UserStack,
+    WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -106,6 +106,12 @@ pub struct Slice {
     pub duration_ns: u64,
     /// Calls done.
     pub rpc: Vec<RpcSlice>,
+    /// What they spent time in before sending and after the reply.
+    #[serde(default)]
+    pub rpc_steps: Vec<RpcStepSlice>,
+    /// Those that ended with an error.
+    #[serde(default)]
+    pub rpc_errors: Vec<RpcErrorSlice>,
     /// Time of threads.
     pub threads: Vec<ThreadSlice>,
     /// Waits ended.

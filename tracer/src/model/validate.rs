@@ -46,6 +46,12 @@ impl Recording {
         for rpc in &slice.rpc {
             within("a slice", "RPC series", rpc.series, self.rpc_series.len())?;
         }
+        for step in &slice.rpc_steps {
+            within("a slice", "RPC series", step.series, self.rpc_series.len())?;
+        }
+        for error in &slice.rpc_errors {
+            within("a slice", "RPC series", error.series, self.rpc_series.len())?;
+        }
         for thread in &slice.threads {
             within("a slice", "thread", thread.thread, self.threads.len())?;
         }

@@ -1,5 +1,6 @@
 //! The answer as text, on one screen: first what was found, then the numbers it rests on.
 
+mod call_details;
 pub(super) mod clock;
 mod footer;
 mod identity;

@@ -11,7 +11,10 @@ use nfslat_common::{
     rpc::{ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
 };
 
-use super::text;
+use super::{
+    call_details::{CallDetails, StepHistograms, step_of},
+    text,
+};
 use crate::{
     capture::{
         kernel::maps,
@@ -33,6 +36,7 @@ pub(super) struct Calls {
     seen: HashMap<RpcKey, (u32, RpcStats)>,
     /// Last count of each bucket.
     buckets: HashMap<RpcBucketKey, u64>,
+    details: CallDetails,
     /// Mounts and clients come and go; every reading adds what it sees.
     mounts: BTreeMap<(u32, u32, String), Mount>,
     clients: BTreeMap<u32, ClientInfo>,
@@ -91,17 +95,22 @@ impl Calls {
             series.min_ns = now.parts.map(|part| part.min_ns);
             series.max_ns = now.parts.map(|part| part.max_ns);
         }
+        let mut steps = StepHistograms::default();
         for (key, count) in counts {
             let last = self.buckets.insert(key, count).unwrap_or(0);
             let Some((index, _)) = self.seen.get(&key.rpc) else { continue };
             if count == last {
                 continue;
             }
+            if let Some(step) = step_of(&key) {
+                steps.add(*index, step, key.bucket, count - last);
+                continue;
+            }
             let slice = added.entry(*index).or_insert_with(|| RpcSlice { series: *index, ..RpcSlice::default() });
             part_of(slice, usize::from(key.part)).histogram.record(buckets::midpoint_ns(key.bucket, 0), count - last);
         }
         slice.rpc = added.into_values().collect();
-        Ok(())
+        self.details.read(session, |key| self.seen.get(key).map(|(index, _)| *index), steps, slice)
     }
 
     fn index_of(&mut self, key: RpcKey, stats: &RpcStats) -> u32 {
@@ -116,6 +125,7 @@ impl Calls {
                     version: u32::from(key.version),
                     op_index: u32::from(key.op),
                     op: text(&stats.name),
+                    resent: key.resent != 0,
                     ..RpcSeries::default()
                 });
                 ((series.len() - 1) as u32, RpcStats::default())
@@ -129,6 +139,7 @@ impl Calls {
         let followed = maps::read_all::<u64, InFlightCall>(maps::data(session.bpf(), "IN_FLIGHT")?)?;
         let mut open: Vec<InFlight> = followed
             .iter()
+            .filter(|(_, call)| call.sleeps_for != InFlightCall::ENDED)
             .map(|(_, call)| InFlight {
                 client_id: call.rpc.client_id,
                 program: call.rpc.program,

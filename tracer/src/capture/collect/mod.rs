@@ -3,6 +3,7 @@
 //! The maps hold sums since the start of the window. About once a second they are read whole and
 //! what was added since the last reading becomes a slice: no event can fall between two slices.
 
+mod call_details;
 mod calls;
 mod locks;
 mod processes;
