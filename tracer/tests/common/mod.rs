@@ -254,6 +254,7 @@ impl Scene {
         let extreme =
             |index: usize, pick: fn(u64, u64) -> u64| calls.iter().map(|call| parts(call)[index]).reduce(pick).unwrap();
         self.recording.rpc_series.push(RpcSeries {
+            resent: false,
             client_id: client,
             xprt_id: Some(xprt),
             program: 100_003,
