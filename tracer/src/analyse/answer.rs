@@ -16,6 +16,7 @@ use super::{
     pressure::PressureExplained,
     some_thread::SomeThread,
     totals::TotalRow,
+    transports::TransportRow,
 };
 use crate::model::{Cost, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
 
@@ -67,6 +68,8 @@ pub struct Answer {
     pub rpc: Vec<RpcRow>,
     /// NFS calls open when the window closed, oldest first.
     pub in_flight: Vec<InFlightRow>,
+    /// Transports of NFS calls and their TCP connections; most calls first.
+    pub transports: Vec<TransportRow>,
     /// Pressure stall totals over the window; `null` where the kernel has none.
     pub pressure: Option<Pressure>,
     /// The waits that can feed each pressure file, and those that feed none.

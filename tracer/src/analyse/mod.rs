@@ -14,6 +14,7 @@ mod rpc;
 pub mod some_thread;
 pub mod stacks;
 mod totals;
+mod transports;
 pub mod units;
 
 pub use answer::Answer;
@@ -21,6 +22,7 @@ pub use locks::LockRow;
 pub use memory_maps::{MemoryMapRow, Writer};
 pub use rpc::by_operation;
 pub use totals::TotalRow;
+pub use transports::{TcpRow, TransportCalls, TransportRow};
 
 use crate::model::Recording;
 use answer::{AnswerWindow, SCHEMA};
@@ -60,6 +62,7 @@ pub fn answer(recording: &Recording) -> Answer {
         mounts: recording.mounts.clone(),
         rpc,
         in_flight,
+        transports: transports::rows(recording),
         pressure: recording.pressure,
         pressure_explained,
         some_thread,

@@ -12,6 +12,7 @@ mod recording;
 mod rpc;
 mod sched;
 mod spans;
+mod tcp;
 mod validate;
 
 pub use file::{FORMAT_VERSION, ReadError};
@@ -30,3 +31,4 @@ pub use sched::{
     WakeSeries,
 };
 pub use spans::{Span, SpanSlice};
+pub use tcp::{Tcp, TcpConnection, TcpSlice, TcpState, TcpTransport};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
-    RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice, Stack, Thread, ThreadSlice, Transport, UserStack,
-    WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
+    RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice, Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport,
+    UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -32,6 +32,9 @@ pub struct Recording {
     pub transports: Vec<Transport>,
     /// Operations x client x transport; slices refer to them by index.
     pub rpc_series: Vec<RpcSeries>,
+    /// TCP connections of transports; `None` in recordings of older versions.
+    #[serde(default)]
+    pub tcp: Option<Tcp>,
     /// Processes of the threads below; threads refer to them by index.
     pub processes: Vec<Process>,
     /// Threads; wait series refer to them by index.
@@ -121,4 +124,7 @@ pub struct Slice {
     /// When the longer uninterruptible waits were.
     #[serde(default)]
     pub spans: Vec<SpanSlice>,
+    /// State of TCP connections at its end.
+    #[serde(default)]
+    pub tcp: Vec<TcpSlice>,
 }

@@ -11,6 +11,7 @@ mod pressure;
 mod some_thread;
 mod table;
 mod threads;
+mod transports;
 
 use super::Style;
 use crate::analyse::{
@@ -33,6 +34,7 @@ pub fn render(answer: &Answer, style: Style) -> String {
         locks::table(answer, style),
         identity::lines(answer, style),
         nfs::tables(answer, style),
+        transports::table(answer, style),
         footer::lines(answer, style),
     ];
     let mut text = String::new();

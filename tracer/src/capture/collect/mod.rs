@@ -27,6 +27,7 @@ use super::{
     pauses::Watch,
     proc::{counters::Counters, host, mounts, own_cost, pressure, rpc_tasks, virtualisation},
     session::{Session, clock_ns, monotonic_ns},
+    tcp::TcpWatch,
 };
 use crate::model::{Cost, Loss, Machine, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
@@ -37,6 +38,7 @@ use who::Who;
 pub struct Run {
     calls: Calls,
     threads: Threads,
+    tcp: TcpWatch,
     who: Who,
     slices: Vec<Slice>,
     slice_start_ns: u64,
@@ -62,9 +64,12 @@ impl Run {
     #[must_use]
     pub fn begin(session: &Session) -> Self {
         let since_start_ns = monotonic_ns().saturating_sub(session.start_ns);
+        let mut tcp = TcpWatch::default();
+        tcp.read(&session.roots, since_start_ns, None);
         Self {
             calls: Calls::default(),
             threads: Threads::default(),
+            tcp,
             who: Who::new(&session.roots.proc),
             slices: Vec::new(),
             slice_start_ns: 0,
@@ -90,6 +95,7 @@ impl Run {
         };
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
+        self.tcp.read(&session.roots, until_ns, Some(&mut slice));
         self.who.add(&self.threads, &slice);
         self.slices.push(slice);
         self.watch.note_steal(&session.roots.proc);
@@ -135,6 +141,8 @@ impl Run {
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
+        let (tcp, tcp_probe) = self.tcp.finish();
+        probes.extend(tcp_probe);
         let named = self.threads.resolve_user_stacks(&mut probes);
         let mut threads = self.threads.finish(session, window, &stacks);
         self.who.finish(&mut threads.processes);
@@ -151,6 +159,7 @@ impl Run {
             clients: nfs.clients,
             transports: nfs.transports,
             rpc_series: self.calls.series,
+            tcp: Some(tcp),
             processes: threads.processes,
             threads: threads.threads,
             stacks,

@@ -1,0 +1,304 @@
+//! Transports of NFS calls: what went over each, and what its TCP connection was like. TCP's round trips are those of
+//! the network path and the other machine's TCP alone, so they tell the path from the server.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use serde::Serialize;
+
+use crate::model::{Histogram, Recording, RpcClient, RpcSeries, RpcSlice, TcpConnection, TcpState, TcpTransport};
+
+/// A transport.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TransportRow {
+    /// Transport number, as in [`super::answer::RpcRow::xprt`]; `null` where the kernel has none.
+    pub id: Option<u32>,
+    /// Protocol, such as `tcp`; empty if not known.
+    pub protocol: String,
+    /// Address of the server; empty if not known.
+    pub address: String,
+    /// Port of the server; 0 if not known.
+    pub port: u16,
+    /// Mount points whose calls may go over it.
+    pub mounts: Vec<String>,
+    /// What went over it; `null` where the kernel does not tell which transport a call takes.
+    pub calls: Option<TransportCalls>,
+    /// Its TCP connection; `null` if there was none to be seen.
+    pub tcp: Option<TcpRow>,
+    /// Why there is none; empty if there is.
+    pub tcp_missing: String,
+}
+
+/// Calls over one transport.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TransportCalls {
+    /// Calls done.
+    pub count: u64,
+    /// Calls that were transmitted more than once.
+    pub retransmitted: u64,
+    /// Bytes sent, RPC headers included.
+    pub bytes_sent: u64,
+    /// Bytes received, RPC headers included.
+    pub bytes_received: u64,
+    /// Median time from the last transmission of a call until its reply; `null` if no call was sent.
+    pub rtt_p50_ns: Option<u64>,
+}
+
+/// A transport's TCP connection over the run; of several, one after the other, the last with the sums of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TcpRow {
+    /// Ports on this side, the last connection's last.
+    pub client_ports: Vec<u16>,
+    /// State at the end: `established`, `syn-sent`, ...; `closed` if it was gone.
+    pub state: &'static str,
+    /// How often another connection took the place of one. At least: they are looked at about once a second.
+    pub reconnects: u64,
+    /// Congestion control algorithm; empty if not known.
+    pub congestion: String,
+    /// Smallest round-trip time; `null` if there was none yet. It may be up to 5 minutes older than the run.
+    pub min_rtt_ns: Option<u64>,
+    /// Smoothed round-trip time, last.
+    pub srtt_ns: Option<u64>,
+    /// Its mean deviation, last.
+    pub rttvar_ns: Option<u64>,
+    /// Largest smoothed round-trip time of all readings.
+    pub srtt_max_ns: Option<u64>,
+    /// Segments sent again in the window.
+    pub retransmitted_segments: u64,
+    /// Segments sent in the window, these included; `null` where the kernel does not count them.
+    pub sent_segments: Option<u64>,
+    /// Segments received in the window.
+    pub received_segments: Option<u64>,
+    /// Bytes acknowledged in the window.
+    pub acked_bytes: Option<u64>,
+    /// Bytes received in the window.
+    pub received_bytes: Option<u64>,
+    /// Bytes sent again in the window.
+    pub retransmitted_bytes: Option<u64>,
+    /// Segments held for lost, last.
+    pub lost_segments: u32,
+    /// Segments sent and not acknowledged, last.
+    pub unacked_segments: u32,
+    /// Reordering that TCP expects, last.
+    pub reordering_segments: u32,
+    /// Congestion window, last.
+    pub cwnd_segments: u32,
+    /// Smallest congestion window of all readings.
+    pub cwnd_min_segments: u32,
+    /// Largest segment sent.
+    pub mss_bytes: u32,
+    /// Rate at which data was last acknowledged.
+    pub delivery_bytes_per_s: Option<u64>,
+    /// True if there was nothing more to send at that rate.
+    pub delivery_app_limited: bool,
+    /// Time over which the times below were counted.
+    pub observed_ns: u64,
+    /// Time with data to send or not acknowledged.
+    pub busy_ns: Option<u64>,
+    /// Part of it in which the server's receive window was full.
+    pub rwnd_limited_ns: Option<u64>,
+    /// Part of it in which this side's send buffer was full.
+    pub sndbuf_limited_ns: Option<u64>,
+}
+
+/// The transports of a (validated) recording, those with most calls first. With a mount filter, only those of that mount.
+pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
+    let known = recording.tcp.as_ref().map(|tcp| tcp.transports.as_slice()).unwrap_or_default();
+    let mut rows: Vec<_> = (0..known.len()).map(|index| row_of(recording, known, index)).collect();
+    let numbers: BTreeSet<u32> = known.iter().filter_map(|transport| transport.xprt_id).collect();
+    let used: BTreeSet<u32> = recording.rpc_series.iter().filter_map(|series| series.xprt_id).collect();
+    rows.extend(used.difference(&numbers).map(|&id| unknown_row(recording, id)));
+    rows.retain(|row| {
+        let is_used = row.calls.as_ref().is_some_and(|calls| calls.count > 0) || row.tcp.is_some();
+        let wanted = recording.options.mount.as_ref();
+        wanted.map_or(is_used || !row.mounts.is_empty(), |mount| row.mounts.contains(mount))
+    });
+    rows.sort_by_key(|row| (Reverse(row.calls.as_ref().map_or(0, |calls| calls.count)), row.id));
+    rows
+}
+
+/// A transport that was seen among those of the traced network namespace.
+fn row_of(recording: &Recording, known: &[TcpTransport], index: usize) -> TransportRow {
+    let transport = &known[index];
+    let has_it = |client: &RpcClient| {
+        transport.clients.contains(&client.id)
+            || recording.rpc_series.iter().any(|series| {
+                series.client_id == client.id && transport.xprt_id.is_some() && series.xprt_id == transport.xprt_id
+            })
+    };
+    let at_address = |mount: usize| transport.xprt_id.is_none() && recording.mounts[mount].server == transport.address;
+    let calls = match transport.xprt_id {
+        Some(id) => Some(calls(recording, |series| series.xprt_id == Some(id))),
+        // Calls have no number either: they are this transport's if there is no other to their server.
+        None if known.iter().filter(|other| other.address == transport.address).count() == 1 => {
+            let of_server = |client: u32| {
+                let mut clients = recording.clients.iter().filter(|other| other.id == client);
+                clients.any(|client| client.mounts.iter().any(|&mount| at_address(mount as usize)))
+            };
+            Some(calls(recording, |series| series.xprt_id.is_none() && of_server(series.client_id)))
+        }
+        None => None,
+    };
+    let connections: Vec<_> = recording
+        .tcp
+        .iter()
+        .flat_map(|tcp| &tcp.connections)
+        .filter(|connection| connection.transport as usize == index)
+        .collect();
+    let failure = recording.tcp.as_ref().map(|tcp| tcp.failure.as_str()).unwrap_or_default();
+    let tcp_missing = match transport.protocol.as_str() {
+        _ if !connections.is_empty() => String::new(),
+        other if !other.starts_with("tcp") => format!("{other} is not TCP"),
+        _ if !failure.is_empty() => failure.to_owned(),
+        _ => "no connection was seen".to_owned(),
+    };
+    TransportRow {
+        id: transport.xprt_id,
+        protocol: transport.protocol.clone(),
+        address: transport.address.clone(),
+        port: transport.port,
+        mounts: mounts(recording, has_it, at_address),
+        calls,
+        tcp: tcp_row(&connections, |connection| observed_ns(recording, connection)),
+        tcp_missing,
+    }
+}
+
+/// A transport of which calls tell, and nothing else.
+fn unknown_row(recording: &Recording, id: u32) -> TransportRow {
+    let uses_it = |client: &RpcClient| {
+        recording.rpc_series.iter().any(|series| series.client_id == client.id && series.xprt_id == Some(id))
+    };
+    let described = recording.transports.iter().find(|transport| transport.id == Some(id));
+    let (protocol, address) = described.and_then(|transport| transport.address.split_once(' ')).unwrap_or_default();
+    let missing = if recording.tcp.is_none() {
+        "recorded by a version that did not look at TCP"
+    } else {
+        "not among the transports of the network namespace that was traced from"
+    };
+    TransportRow {
+        id: Some(id),
+        protocol: protocol.to_owned(),
+        address: address.to_owned(),
+        mounts: mounts(recording, uses_it, |_| false),
+        calls: Some(calls(recording, |series| series.xprt_id == Some(id))),
+        tcp_missing: missing.to_owned(),
+        ..TransportRow::default()
+    }
+}
+
+/// Mount points of the clients that have a transport, and of other mounts that are known to.
+fn mounts(recording: &Recording, has_it: impl Fn(&RpcClient) -> bool, is_on_it: impl Fn(usize) -> bool) -> Vec<String> {
+    let mut found: BTreeSet<usize> = (0..recording.mounts.len()).filter(|&mount| is_on_it(mount)).collect();
+    for client in recording.clients.iter().filter(|client| has_it(client)) {
+        found.extend(client.mounts.iter().map(|&mount| mount as usize));
+    }
+    found.into_iter().map(|mount| recording.mounts[mount].mount_point.clone()).collect()
+}
+
+fn calls(recording: &Recording, is_its: impl Fn(&RpcSeries) -> bool) -> TransportCalls {
+    let mut sum = TransportCalls::default();
+    let mut rtt = Histogram::default();
+    let its = |part: &&RpcSlice| is_its(&recording.rpc_series[part.series as usize]);
+    for part in recording.slices.iter().flat_map(|slice| &slice.rpc).filter(its) {
+        sum.count = sum.count.saturating_add(part.count);
+        sum.retransmitted = sum.retransmitted.saturating_add(part.retransmitted);
+        sum.bytes_sent = sum.bytes_sent.saturating_add(part.bytes_sent);
+        sum.bytes_received = sum.bytes_received.saturating_add(part.bytes_received);
+        rtt.merge(&part.rtt.histogram);
+    }
+    sum.rtt_p50_ns = rtt.quantile(0.5);
+    sum
+}
+
+/// Time over which the counters of a connection were counted. One that began in the window did so after the reading
+/// before the one that first showed it.
+fn observed_ns(recording: &Recording, connection: &TcpConnection) -> u64 {
+    let first_ns = connection.first.at_ns;
+    let reading_before = || recording.slices.iter().map(|slice| slice.start_ns).rfind(|&start_ns| start_ns < first_ns);
+    let from_ns = if connection.open_at_start { first_ns } else { reading_before().unwrap_or_default() };
+    connection.last.at_ns.saturating_sub(from_ns)
+}
+
+fn tcp_row(connections: &[&TcpConnection], observed_ns: impl Fn(&TcpConnection) -> u64) -> Option<TcpRow> {
+    let newest = connections.last()?;
+    let last = &newest.last;
+    let ns = |us: Option<u32>| us.map(|us| u64::from(us) * 1_000);
+    let total = |delta: fn(&TcpConnection) -> Option<u64>| {
+        connections.iter().try_fold(0_u64, |sum, connection| Some(sum.saturating_add(delta(connection)?)))
+    };
+    let mut client_ports: Vec<u16> = connections.iter().map(|connection| connection.client_port).collect();
+    client_ports.dedup();
+    Some(TcpRow {
+        client_ports,
+        state: if newest.open_at_end { state(last.state) } else { "closed" },
+        reconnects: connections.len() as u64 - 1,
+        congestion: newest.congestion.clone(),
+        min_rtt_ns: ns(connections.iter().filter_map(|connection| connection.least_min_rtt_us).min()),
+        srtt_ns: ns(last.srtt_us),
+        rttvar_ns: ns(last.rttvar_us),
+        srtt_max_ns: ns(connections.iter().filter_map(|connection| connection.most_srtt_us).max()),
+        retransmitted_segments: total(|connection| {
+            let before = before(connection).map_or(0, |first| first.retransmitted_segments);
+            Some(u64::from(connection.last.retransmitted_segments.wrapping_sub(before)))
+        })
+        .unwrap_or_default(),
+        sent_segments: total(|connection| segments(connection, |state| state.sent_segments)),
+        received_segments: total(|connection| segments(connection, |state| state.received_segments)),
+        acked_bytes: total(|connection| added(connection, |state| state.acked_bytes)),
+        received_bytes: total(|connection| added(connection, |state| state.received_bytes)),
+        retransmitted_bytes: total(|connection| added(connection, |state| state.retransmitted_bytes)),
+        lost_segments: last.lost_segments,
+        unacked_segments: last.unacked_segments,
+        reordering_segments: last.reordering_segments,
+        cwnd_segments: last.cwnd_segments,
+        cwnd_min_segments: connections
+            .iter()
+            .map(|connection| connection.least_cwnd_segments)
+            .min()
+            .unwrap_or_default(),
+        mss_bytes: last.mss_bytes,
+        delivery_bytes_per_s: last.delivery_bytes_per_s,
+        delivery_app_limited: last.delivery_app_limited,
+        observed_ns: connections.iter().fold(0, |sum, connection| sum.saturating_add(observed_ns(connection))),
+        busy_ns: total(|connection| added(connection, |state| state.busy_us)).map(in_ns),
+        rwnd_limited_ns: total(|connection| added(connection, |state| state.rwnd_limited_us)).map(in_ns),
+        sndbuf_limited_ns: total(|connection| added(connection, |state| state.sndbuf_limited_us)).map(in_ns),
+    })
+}
+
+const fn in_ns(us: u64) -> u64 {
+    us.saturating_mul(1_000)
+}
+
+/// What the counters of a connection were before the run; `None`: it had not begun.
+fn before(connection: &TcpConnection) -> Option<&TcpState> {
+    connection.open_at_start.then_some(&connection.first)
+}
+
+/// What was added to a counter of bytes or of time.
+fn added(connection: &TcpConnection, counter: fn(&TcpState) -> Option<u64>) -> Option<u64> {
+    let before = before(connection).map_or(Some(0), counter)?;
+    Some(counter(&connection.last)?.saturating_sub(before))
+}
+
+/// What was added to a counter of segments, which begins again at 0 when its 32 bits are full.
+fn segments(connection: &TcpConnection, counter: fn(&TcpState) -> Option<u32>) -> Option<u64> {
+    let before = before(connection).map_or(Some(0), counter)?;
+    Some(u64::from(counter(&connection.last)?.wrapping_sub(before)))
+}
+
+/// Names of `include/net/tcp_states.h`, as `ss` writes them.
+const fn state(state: u8) -> &'static str {
+    match state {
+        1 => "established",
+        2 => "syn-sent",
+        3 => "syn-recv",
+        4 => "fin-wait-1",
+        5 => "fin-wait-2",
+        6 => "time-wait",
+        8 => "close-wait",
+        9 => "last-ack",
+        11 => "closing",
+        _ => "closed",
+    }
+}

@@ -1,0 +1,125 @@
+//! TCP connections of NFS transports over the run: which they are is told by sysfs or by the mounts, their state by the
+//! kernel's own list of sockets. Nothing here asks a mount or a server.
+
+mod endpoints;
+mod history;
+mod info;
+mod sock_diag;
+mod tie;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+
+use super::proc::{Roots, mounts, rpc_transports};
+use crate::model::{ProbeState, ProbeStatus, Slice, Tcp};
+use endpoints::Endpoint;
+use history::History;
+use sock_diag::{Family, Socket};
+
+/// Name of the probe.
+const HOOK: &str = "sock_diag";
+
+/// What it measures.
+const MEASURES: &str = "TCP state of NFS connections";
+
+/// Reads the connections again and again.
+#[derive(Debug, Default)]
+pub(super) struct TcpWatch {
+    history: History,
+    /// Port of the server by transport, for the time in which it is not connected and the kernel does not say.
+    ports: BTreeMap<u32, u16>,
+    /// First thing that went wrong.
+    failure: Option<String>,
+}
+
+impl TcpWatch {
+    /// Reads once; the slice, if it is not the first reading, gets what changed.
+    pub(super) fn read(&mut self, roots: &Roots, at_ns: u64, slice: Option<&mut Slice>) {
+        let endpoints = self.with_known_ports(endpoints(roots));
+        match sockets(&endpoints) {
+            Ok(sockets) => {
+                let changed = self.history.note(&endpoints, &sockets, at_ns);
+                if let Some(slice) = slice {
+                    slice.tcp = changed;
+                }
+            }
+            Err(error) => {
+                self.history.note_transports(&endpoints);
+                self.failure.get_or_insert_with(|| format!("{error:#}"));
+            }
+        }
+    }
+
+    fn with_known_ports(&mut self, mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
+        for endpoint in &mut endpoints {
+            let (Some(id), Some(server)) = (endpoint.id, &mut endpoint.server) else { continue };
+            if endpoint.client_port.is_some() {
+                self.ports.insert(id, server.port());
+            } else if let Some(&port) = self.ports.get(&id) {
+                server.set_port(port);
+            }
+        }
+        endpoints
+    }
+
+    /// What was seen, and how well it could be.
+    pub(super) fn finish(self) -> (Tcp, Option<ProbeStatus>) {
+        let failure = self.failure.unwrap_or_default();
+        let (transports, connections) = self.history.finish();
+        let probe = (!transports.is_empty()).then(|| status(&failure));
+        (Tcp { transports, connections, failure }, probe)
+    }
+}
+
+/// For `doctor`: tries it.
+pub(super) fn examine(roots: &Roots) -> ProbeStatus {
+    let endpoints = endpoints(roots);
+    if endpoints.is_empty() {
+        return ProbeStatus {
+            state: ProbeState::NotApplicable,
+            detail: "no NFS client is running in this network namespace".to_owned(),
+            ..status("")
+        };
+    }
+    match sockets(&endpoints) {
+        Ok(_) => status(""),
+        Err(error) => status(&format!("{error:#}")),
+    }
+}
+
+fn status(failure: &str) -> ProbeStatus {
+    let (state, detail, remedy) = if failure.is_empty() {
+        (
+            ProbeState::Attached,
+            "of this network namespace: connections of others (containers) are not read".to_owned(),
+            "",
+        )
+    } else {
+        let detail = format!("{failure}: times of calls are measured, round trips of TCP are not");
+        (ProbeState::Fallback, detail, "modprobe tcp_diag (needs CONFIG_INET_TCP_DIAG)")
+    };
+    ProbeStatus { hook: HOOK.to_owned(), measures: MEASURES.to_owned(), state, detail, remedy: remedy.to_owned() }
+}
+
+fn endpoints(roots: &Roots) -> Vec<Endpoint> {
+    if !roots.has_module("sunrpc") {
+        return Vec::new();
+    }
+    match rpc_transports::read(&roots.sys) {
+        Some(transports) => endpoints::of_transports(transports),
+        None => endpoints::of_mounts(&mounts::read(&roots.proc).unwrap_or_default()),
+    }
+}
+
+/// The sockets that may be theirs.
+fn sockets(endpoints: &[Endpoint]) -> Result<Vec<Socket>> {
+    let servers = endpoints.iter().filter(|endpoint| endpoint.is_tcp()).filter_map(|endpoint| endpoint.server);
+    let wanted: BTreeSet<_> =
+        servers.map(|server| (if server.is_ipv4() { Family::V4 } else { Family::V6 }, server.port())).collect();
+    let mut sockets = Vec::new();
+    for (family, port) in wanted {
+        sockets.extend(sock_diag::connected_to(family, port)?);
+    }
+    Ok(sockets)
+}
