@@ -11,6 +11,7 @@ use super::{
     classify::{Class, Group, LockMode},
     findings::Finding,
     identity::IdentityRow,
+    layers::LayersRow,
     locks::LockRow,
     memory_maps::MemoryMapRow,
     pressure::PressureExplained,
@@ -64,6 +65,8 @@ pub struct Answer {
     pub wakers: Vec<WakerRow>,
     /// NFS mounts seen.
     pub mounts: Vec<Mount>,
+    /// Which layer held up the NFS calls of each mount; most time first.
+    pub layers: Vec<LayersRow>,
     /// NFS calls by mount, server, transport and operation; most time first.
     pub rpc: Vec<RpcRow>,
     /// NFS calls open when the window closed, oldest first.

@@ -7,6 +7,7 @@ pub mod classify;
 mod completeness;
 pub mod findings;
 pub mod identity;
+pub mod layers;
 mod locks;
 mod memory_maps;
 pub mod pressure;
@@ -36,6 +37,8 @@ pub fn answer(recording: &Recording) -> Answer {
     let locks = locks::rows(recording);
     let some_thread = some_thread::some_thread(recording, &account.groups);
     let losses = completeness::losses(recording, &account.gaps);
+    let transports = transports::rows(recording);
+    let layers = layers::rows(&by_operation(&rpc), &in_flight, &transports, &account, recording.window.duration_ns);
     let mut answer = Answer {
         schema: SCHEMA,
         tool_version: recording.tool_version.clone(),
@@ -60,9 +63,10 @@ pub fn answer(recording: &Recording) -> Answer {
         user_stacks: callers::user_stacks(recording),
         wakers: callers::wakers(recording),
         mounts: recording.mounts.clone(),
+        layers,
         rpc,
         in_flight,
-        transports: transports::rows(recording),
+        transports,
         pressure: recording.pressure,
         pressure_explained,
         some_thread,

@@ -7,7 +7,7 @@ use super::{errors, steps};
 use crate::model::{Histogram, RpcStep};
 
 /// Calls of one operation over one transport.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RpcRow {
     /// Mount point; `null` if the calls belong to several mounts (`mounts` says which) or to none
     /// that was found.
