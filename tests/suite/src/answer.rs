@@ -19,6 +19,8 @@ pub struct Answer {
     pub findings: Vec<Finding>,
     /// NFS calls.
     pub rpc: Vec<Rpc>,
+    /// Which layer held up the calls of each mount.
+    pub layers: Vec<Layers>,
     /// Processes, the most stalled first.
     pub processes: Vec<ProcessRow>,
     /// Threads.
@@ -220,6 +222,45 @@ impl Rpc {
     pub fn spent_in(&self, step: &str) -> u64 {
         self.steps.iter().filter(|part| part.step == step).map(|part| part.total_ns).sum()
     }
+}
+
+/// Which layer held up the calls of a mount.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Layers {
+    /// Mount points.
+    pub mounts: Vec<String>,
+    /// Which layer it is.
+    pub verdict: String,
+    /// Operations that are slow.
+    pub operations: Vec<String>,
+    /// The queue with most time.
+    pub queue: Option<String>,
+    /// The transport that is slower than the others.
+    pub slow_transport: Option<u32>,
+    /// Calls done.
+    pub calls: u64,
+    /// Time of all calls.
+    pub spent_ns: u64,
+    /// In queues before sending.
+    pub queues_ns: u64,
+    /// Before sending, in no queue.
+    pub preparing_ns: u64,
+    /// On the path.
+    pub path_ns: Option<u64>,
+    /// The server.
+    pub server_ns: u64,
+    /// Receiving.
+    pub receive_ns: u64,
+    /// Waking.
+    pub wake_ns: u64,
+    /// Calls sent again.
+    pub resent_ns: u64,
+    /// Median from sending to the reply.
+    pub rtt_p50_ns: Option<u64>,
+    /// TCP's shortest round trip.
+    pub tcp_min_rtt_ns: Option<u64>,
+    /// Segments sent again.
+    pub tcp_retransmitted: u64,
 }
 
 /// Calls transmitted more than once.

@@ -21,5 +21,6 @@ pub mod matrix;
 pub mod mountstats;
 pub mod nfslat;
 pub mod process;
+pub mod starve;
 pub mod timehist;
 pub mod workload;

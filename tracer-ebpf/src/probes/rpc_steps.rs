@@ -87,7 +87,9 @@ fn call_wakes(ctx: &RawTracePointContext) {
 
 /// What a call sleeps for, as [`InFlightCall::sleeps_for`]: by the first letters of its queue's name, which no two
 /// queues share (`rpc_init_wait_queue()` and `rpc_init_priority_wait_queue()` calls in net/sunrpc and fs/nfs, 5.10 to
-/// 7.x). One that waits on "xprt_pending" waits for its reply if it has been sent, else for a connection.
+/// 7.x). One that waits on "xprt_pending" waits for its reply if it has been sent, else for a connection. One that waits
+/// on "delayq" does so because the server said so, or before it tries again to connect (`call_connect_status` and
+/// `call_status`, `net/sunrpc/clnt.c`): then it has a request, and no reply to it.
 #[inline(always)]
 fn purpose(name: &[u8; OP_NAME_LEN], task: *const u8, offsets: &RpcOffsets) -> u32 {
     const fn word(letters: &[u8; 8]) -> u64 {
@@ -103,6 +105,7 @@ fn purpose(name: &[u8; OP_NAME_LEN], task: *const u8, offsets: &RpcOffsets) -> u
     const FOR_DELAY: u64 = word(b"delayq\0\0");
     const FOR_RECOVERY: u64 = word(b"NFS clie");
     const FOR_SEQUENCE: u64 = word(b"Seqid_wa");
+    let request: *const u8 = read_at(task, offsets.task_rqst).unwrap_or(core::ptr::null());
     let [a, b, c, d, e, f, g, h, ..] = *name;
     let step = match u64::from_ne_bytes([a, b, c, d, e, f, g, h]) {
         FOR_SESSION_SLOT | FOR_SLOT_4_0 => step::SESSION_SLOT,
@@ -110,15 +113,17 @@ fn purpose(name: &[u8; OP_NAME_LEN], task: *const u8, offsets: &RpcOffsets) -> u
         FOR_SEND_LOCK => step::SEND_LOCK,
         FOR_PORT => step::CONNECT,
         FOR_REPLY_OR_CONNECTION => {
-            let rqst: *const u8 = read_at(task, offsets.task_rqst).unwrap_or(core::ptr::null());
-            let sent_ns: i64 = read_at(rqst, offsets.rqst_xtime).unwrap_or(0);
+            let sent_ns: i64 = read_at(request, offsets.rqst_xtime).unwrap_or(0);
             if sent_ns != 0 {
                 return InFlightCall::FOR_REPLY;
             }
             step::CONNECT
         }
         FOR_SECURITY => step::SECURITY,
-        FOR_DELAY => step::DELAY,
+        FOR_DELAY => match read_at::<u32>(request, offsets.rqst_bytes_received) {
+            Some(0) => step::CONNECT,
+            _ => step::DELAY,
+        },
         FOR_RECOVERY => step::RECOVERY,
         FOR_SEQUENCE => step::SEQUENCE,
         _ => step::OTHER,

@@ -214,4 +214,7 @@ pub struct InFlight {
     pub comm: String,
     /// What the kernel says of its state (queue it sleeps on), empty if not known.
     pub waiting_in: String,
+    /// What it waits for before it is sent; `None` if it waits for its reply, does not wait, or that is not known.
+    #[serde(default)]
+    pub step: Option<RpcStep>,
 }

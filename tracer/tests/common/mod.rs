@@ -366,6 +366,7 @@ pub(crate) fn server_hangs() -> Recording {
         pid: if open_at_start { 0 } else { 4711 },
         comm: if open_at_start { "" } else { "cp" }.into(),
         waiting_in: waiting_in.into(),
+        step: None,
     };
     scene.recording.in_flight = vec![
         call("WRITE", 9 * S, false, "xprt_pending"),

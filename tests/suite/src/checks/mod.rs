@@ -13,6 +13,7 @@ mod lifetime;
 mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
+mod nfs_layers;
 mod nfs_waits;
 mod perf_sched;
 mod reclaim;
@@ -75,6 +76,14 @@ pub static ALL: &[Check] = &[
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
     nfs_faults::ASKED_TO_WAIT,
+    nfs_layers::HEALTHY,
+    nfs_layers::PATH,
+    nfs_layers::LOSS,
+    nfs_layers::DISK,
+    nfs_layers::CPU,
+    nfs_layers::SESSION,
+    nfs_layers::SLOTS,
+    nfs_layers::FLOW,
     nfs_clients::DELAY,
     nfs_faults::DEAD_SERVER,
 ];

@@ -148,7 +148,7 @@ fn server(row: &LayersRow, place: &str) -> Words {
         refutes: if knows_path {
             "large reads or writes only, at the rate of the link: then it is the transfer; or the path became longer within the last 5 minutes: TCP remembers its shortest round trip for so long; or another client of the same server is fast in the same operation"
         } else {
-            "TCP's shortest round trip (ss -ti) is as long: then it is the path"
+            "TCP's shortest round trip (ss -ti), of a connection made while calls were slow, is as long as theirs: then it is the path; or it is short: then it is the server"
         },
         next: if knows_path {
             "look at the server: its disks, its CPUs, its NFS threads; and at another client of it, which then has the same times"
@@ -215,10 +215,12 @@ fn parts(row: &LayersRow) -> String {
 fn round_trips(row: &LayersRow) -> String {
     let known = |ns: Option<u64>| ns.map_or_else(|| "not known".to_owned(), duration);
     let mut text = format!(
-        "from sending to the reply {} at the median, {} at p99; TCP's shortest round trip {}; {}",
+        "from sending to the reply {} at the median, {} at p99, {} at least; TCP's round trip {} at least (it may be 5 minutes old), {} now; {}",
         known(row.rtt_p50_ns),
         known(row.rtt_p99_ns),
+        known(row.rtt_min_ns),
         known(row.tcp_min_rtt_ns),
+        known(row.tcp_srtt_ns),
         lost(row).join(", ")
     );
     if row.reconnects > 0 {

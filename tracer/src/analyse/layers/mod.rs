@@ -63,8 +63,13 @@ pub struct LayersRow {
     pub rtt_p50_ns: Option<u64>,
     /// See `rtt_p50_ns`.
     pub rtt_p99_ns: Option<u64>,
+    /// The shortest.
+    pub rtt_min_ns: Option<u64>,
     /// The shortest round trip that TCP saw on the connections of these calls.
     pub tcp_min_rtt_ns: Option<u64>,
+    /// TCP's smoothed round trip at the end, the largest of these connections. It may hold the server's time: what
+    /// acknowledges a call may wait for the reply.
+    pub tcp_srtt_ns: Option<u64>,
     /// Segments sent on these connections; `null` where the kernel does not count them.
     pub tcp_segments: Option<u64>,
     /// Segments sent again.
@@ -165,6 +170,8 @@ impl Facts<'_> {
             resent_ns: sum(&|row| row.resent.as_ref().map_or(0, |resent| positive(resent.execute_ns.sum))),
             rtt_p50_ns: rtt.quantile(0.5),
             rtt_p99_ns: rtt.quantile(0.99),
+            rtt_min_ns: rtt.quantile(0.0),
+            tcp_srtt_ns: connections().filter_map(|tcp| tcp.srtt_ns).max(),
             tcp_min_rtt_ns,
             tcp_segments: connections()
                 .next()

@@ -74,6 +74,16 @@ fn a_long_round_trip_of_tcp_is_the_path_and_a_short_one_leaves_the_server() {
 }
 
 #[test]
+fn a_path_that_may_have_grown_is_not_told_from_the_server() {
+    let mut grown = transport(1, MS / 5, 41 * MS);
+    let slow = [calls("READ", 50, 0, 41 * MS, 0)];
+    grown.tcp.as_mut().unwrap().srtt_ns = Some(40 * MS);
+    assert_eq!(verdict(&slow, &[grown.clone()]), Verdict::NetworkOrServer);
+    let some_fast = [slow[0].clone(), calls("GETATTR", 30, 0, MS, 0)];
+    assert_eq!(verdict(&some_fast, &[grown]), Verdict::Server);
+}
+
+#[test]
 fn the_server_is_named_with_the_operations_it_is_slow_for() {
     let operations = [calls("COMMIT", 30, 0, 60 * MS, 0), calls("GETATTR", 100, 0, MS, 0)];
     let row = judged(&operations, &[transport(1, MS / 2, MS)]);
@@ -137,7 +147,8 @@ fn errors_that_mean_not_now_are_the_server_if_somebody_waited() {
 
 #[test]
 fn an_old_call_that_was_sent_has_no_answer() {
-    let call = |waiting_in: &str| InFlightRow {
+    let call = |waiting_in: &str, step: Option<RpcStep>| InFlightRow {
+        step,
         mount: None,
         mounts: vec!["/mnt/a".to_owned()],
         server: String::new(),
@@ -153,6 +164,8 @@ fn an_old_call_that_was_sent_has_no_answer() {
     let of = |open: &[InFlightRow]| {
         rows(&[calls("WRITE", 50, 0, MS, 0)], open, &[], &Account::default(), WINDOW_NS).remove(0).verdict
     };
-    assert_eq!(of(&[call("xprt_pending")]), Verdict::NoAnswer);
-    assert_eq!(of(&[call("xprt_sending")]), Verdict::Healthy);
+    assert_eq!(of(&[call("xprt_pending", None)]), Verdict::NoAnswer);
+    assert_eq!(of(&[call("delayq", Some(RpcStep::Connect))]), Verdict::NoAnswer);
+    assert_eq!(of(&[call("delayq", Some(RpcStep::Delay))]), Verdict::Healthy);
+    assert_eq!(of(&[call("xprt_sending", Some(RpcStep::SendLock))]), Verdict::Healthy);
 }

@@ -64,7 +64,7 @@ pub enum Verdict {
     NetworkPath,
     /// The server, or the transfer of data to and from it.
     Server,
-    /// Either of them: TCP's round trips are not known.
+    /// Either of them: TCP's round trips are not known, or the shortest may be from before the path became longer.
     NetworkOrServer,
     /// Queues of the client.
     ClientQueue,
@@ -74,11 +74,14 @@ pub enum Verdict {
     Wake,
 }
 
-/// Calls open for so long that their server seems silent: those that were sent, as far as is known.
+/// Calls open for so long that their server seems silent: those that were sent or find no connection, as far as is known.
 pub(super) fn unanswered(open: &[&InFlightRow], window_ns: u64) -> u64 {
     let limit_ns = UNANSWERED_NS.min(window_ns / 2).max(1);
-    let was_sent = |call: &InFlightRow| matches!(call.waiting_in.as_str(), "" | "xprt_pending");
-    open.iter().filter(|call| call.age_ns >= limit_ns && was_sent(call)).count() as u64
+    let is_out = |call: &InFlightRow| match call.step {
+        Some(step) => step == RpcStep::Connect,
+        None => matches!(call.waiting_in.as_str(), "" | "xprt_pending" | "xprt_binding" | "delayq"),
+    };
+    open.iter().filter(|call| call.age_ns >= limit_ns && is_out(call)).count() as u64
 }
 
 /// Calls that ended with an error that means: not now.
@@ -126,7 +129,11 @@ impl Facts<'_> {
             Verdict::NetworkPath
         } else if share(slow_ns) >= MOST {
             row.operations = slow.iter().map(|op| op.op.clone()).collect();
-            if row.tcp_min_rtt_ns.is_some() { Verdict::Server } else { Verdict::NetworkOrServer }
+            if row.tcp_min_rtt_ns.is_some() && !path_may_have_grown(row) {
+                Verdict::Server
+            } else {
+                Verdict::NetworkOrServer
+            }
         } else if named(row.queues_ns.saturating_add(row.preparing_ns)) {
             Verdict::ClientQueue
         } else if named(row.receive_ns) {
@@ -152,7 +159,7 @@ impl Facts<'_> {
 
     /// Age of the oldest call that is open because it was put off.
     fn open_and_put_off(&self) -> u64 {
-        let put_off = |call: &&&InFlightRow| matches!(call.waiting_in.as_str(), "delayq" | "NFS client");
+        let put_off = |call: &&&InFlightRow| matches!(call.step, Some(RpcStep::Delay | RpcStep::Recovery));
         self.open.iter().filter(put_off).map(|call| call.age_ns).max().unwrap_or(0)
     }
 
@@ -178,6 +185,13 @@ impl Facts<'_> {
         let by_far = slowest_ns >= next_ns.saturating_mul(SLOWER) && slowest_ns - next_ns >= SLOWER_BY_NS;
         by_far.then_some(id)
     }
+}
+
+/// True if not even the fastest call came near TCP's shortest round trip, which may be 5 minutes old
+/// (`tcp_min_rtt_wlen`): the path may be longer by now.
+fn path_may_have_grown(row: &LayersRow) -> bool {
+    let fastest_ns = row.rtt_min_ns.unwrap_or(0);
+    fastest_ns >= LONG_PATH_NS && row.tcp_srtt_ns.is_some_and(|smoothed| smoothed >= fastest_ns / 2)
 }
 
 fn is_lossy(row: &LayersRow) -> bool {

@@ -145,6 +145,7 @@ fn in_flight_rows(recording: &Recording, clients: &Clients, sums: &mut BTreeMap<
             pid: call.pid,
             comm: call.comm.clone(),
             waiting_in: call.waiting_in.clone(),
+            step: call.step,
         });
         let sum = sums.entry(key).or_default();
         sum.in_flight = sum.in_flight.saturating_add(1);

@@ -215,4 +215,6 @@ pub struct InFlightRow {
     pub comm: String,
     /// RPC queue it sleeps on; empty if not known.
     pub waiting_in: String,
+    /// What it waits for before it is sent; `null` if it waits for its reply, does not wait, or that is not known.
+    pub step: Option<RpcStep>,
 }

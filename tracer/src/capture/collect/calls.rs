@@ -25,7 +25,7 @@ use crate::{
         },
         session::Session,
     },
-    model::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Slice, Transport},
+    model::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, RpcStep, Slice, Transport},
 };
 
 /// What the maps said of calls so far.
@@ -150,6 +150,7 @@ impl Calls {
                 pid: call.tgid,
                 comm: text(&call.comm),
                 waiting_in: text(&call.queue),
+                step: (call.sleeps_for as usize).checked_sub(1).and_then(|step| RpcStep::ALL.get(step).copied()),
             })
             .collect();
         let before: HashSet<_> = tasks_before.iter().map(identity).collect();
@@ -166,6 +167,7 @@ impl Calls {
                 pid: 0,
                 comm: String::new(),
                 waiting_in: task.queue.clone(),
+                step: None,
             }
         }));
         open.sort_by_key(|call| Reverse((call.open_at_start, call.age_ns)));
