@@ -102,6 +102,11 @@ impl NfsMount {
         }
     }
 
+    /// Mounts the export over so many connections.
+    pub fn over_connections(version: &str, connections: u32) -> Result<Self> {
+        Self::with("127.0.0.1:/", &format!("vers={version},proto=tcp,nconnect={connections}"))
+    }
+
     /// Mounts the export so that the server is asked about a file each time it matters.
     pub fn without_cached_attributes() -> Result<Self> {
         Self::with("127.0.0.1:/export", &format!("{VERSION_3},noac"))
@@ -147,20 +152,45 @@ pub struct SlowLoopback(());
 impl SlowLoopback {
     /// Delays packets by `delay`, such as `10ms`.
     pub fn by(delay: &str) -> Result<Self> {
-        let arguments = ["qdisc", "replace", "dev", "lo", "root", "netem", "delay", delay, "limit", "100000"];
-        let status = Command::new("tc").args(arguments).status().context("starting tc")?;
-        if !status.success() {
-            bail!("delaying the loopback interface: {status}");
-        }
+        spoil_loopback(&["delay", delay])?;
         Ok(Self(()))
     }
 }
 
 impl Drop for SlowLoopback {
     fn drop(&mut self) {
-        // What is left behind shows in the next check.
-        drop(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).status());
+        heal_loopback();
     }
+}
+
+/// A loopback interface on which some packets are lost.
+#[derive(Debug)]
+pub struct LossyLoopback(());
+
+impl LossyLoopback {
+    /// Loses a share of all packets, such as `3%`.
+    pub fn by(share: &str) -> Result<Self> {
+        spoil_loopback(&["loss", share])?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for LossyLoopback {
+    fn drop(&mut self) {
+        heal_loopback();
+    }
+}
+
+fn spoil_loopback(how: &[&str]) -> Result<()> {
+    let netem = ["qdisc", "replace", "dev", "lo", "root", "netem", "limit", "100000"];
+    let status = Command::new("tc").args(netem).args(how).status().context("starting tc")?;
+    ensure!(status.success(), "spoiling the loopback interface ({how:?}): {status}");
+    Ok(())
+}
+
+fn heal_loopback() {
+    // What is left behind shows in the next check.
+    drop(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).status());
 }
 
 /// A control group of its own, in the version 2 hierarchy.

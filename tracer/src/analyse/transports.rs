@@ -1,11 +1,12 @@
-//! Transports of NFS calls: what went over each, and what its TCP connection was like. TCP's round trips are those of
-//! the network path and the other machine's TCP alone, so they tell the path from the server.
+//! Transports of NFS calls: what went over each, and what its TCP connection was like. TCP's smallest round trip is that
+//! of the network path and the other machine's TCP, without the server's work. The smoothed one may hold some of that work:
+//! the other side puts off an acknowledgement, to send it along with the reply.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use serde::Serialize;
 
-use crate::model::{Histogram, Recording, RpcClient, RpcSeries, RpcSlice, TcpConnection, TcpState, TcpTransport};
+use crate::model::{Histogram, Recording, RpcClient, RpcSeries, RpcSlice, Tcp, TcpConnection, TcpState};
 
 /// A transport.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -100,11 +101,12 @@ pub struct TcpRow {
     pub sndbuf_limited_ns: Option<u64>,
 }
 
-/// The transports of a (validated) recording, those with most calls first. With a mount filter, only those of that mount.
+/// The transports of a (validated) recording, those with most calls first; none of recordings of older versions. With a
+/// mount filter, only those of that mount.
 pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
-    let known = recording.tcp.as_ref().map(|tcp| tcp.transports.as_slice()).unwrap_or_default();
-    let mut rows: Vec<_> = (0..known.len()).map(|index| row_of(recording, known, index)).collect();
-    let numbers: BTreeSet<u32> = known.iter().filter_map(|transport| transport.xprt_id).collect();
+    let Some(tcp) = &recording.tcp else { return Vec::new() };
+    let mut rows: Vec<_> = (0..tcp.transports.len()).map(|index| row_of(recording, tcp, index)).collect();
+    let numbers: BTreeSet<u32> = tcp.transports.iter().filter_map(|transport| transport.xprt_id).collect();
     let used: BTreeSet<u32> = recording.rpc_series.iter().filter_map(|series| series.xprt_id).collect();
     rows.extend(used.difference(&numbers).map(|&id| unknown_row(recording, id)));
     rows.retain(|row| {
@@ -117,19 +119,16 @@ pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
 }
 
 /// A transport that was seen among those of the traced network namespace.
-fn row_of(recording: &Recording, known: &[TcpTransport], index: usize) -> TransportRow {
-    let transport = &known[index];
+fn row_of(recording: &Recording, tcp: &Tcp, index: usize) -> TransportRow {
+    let transport = &tcp.transports[index];
     let has_it = |client: &RpcClient| {
-        transport.clients.contains(&client.id)
-            || recording.rpc_series.iter().any(|series| {
-                series.client_id == client.id && transport.xprt_id.is_some() && series.xprt_id == transport.xprt_id
-            })
+        transport.clients.contains(&client.id) || transport.xprt_id.is_some_and(|id| calls_over(recording, client, id))
     };
     let at_address = |mount: usize| transport.xprt_id.is_none() && recording.mounts[mount].server == transport.address;
     let calls = match transport.xprt_id {
         Some(id) => Some(calls(recording, |series| series.xprt_id == Some(id))),
         // Calls have no number either: they are this transport's if there is no other to their server.
-        None if known.iter().filter(|other| other.address == transport.address).count() == 1 => {
+        None if tcp.transports.iter().filter(|other| other.address == transport.address).count() == 1 => {
             let of_server = |client: u32| {
                 let mut clients = recording.clients.iter().filter(|other| other.id == client);
                 clients.any(|client| client.mounts.iter().any(|&mount| at_address(mount as usize)))
@@ -138,18 +137,13 @@ fn row_of(recording: &Recording, known: &[TcpTransport], index: usize) -> Transp
         }
         None => None,
     };
-    let connections: Vec<_> = recording
-        .tcp
-        .iter()
-        .flat_map(|tcp| &tcp.connections)
-        .filter(|connection| connection.transport as usize == index)
-        .collect();
-    let failure = recording.tcp.as_ref().map(|tcp| tcp.failure.as_str()).unwrap_or_default();
+    let its = |connection: &&TcpConnection| connection.transport as usize == index;
+    let connections: Vec<_> = tcp.connections.iter().filter(its).collect();
     let tcp_missing = match transport.protocol.as_str() {
         _ if !connections.is_empty() => String::new(),
-        other if !other.starts_with("tcp") => format!("{other} is not TCP"),
-        _ if !failure.is_empty() => failure.to_owned(),
-        _ => "no connection was seen".to_owned(),
+        "tcp" if tcp.failure.is_empty() => "no connection was seen".to_owned(),
+        "tcp" => tcp.failure.clone(),
+        other => format!("{other} is not TCP"),
     };
     TransportRow {
         id: transport.xprt_id,
@@ -165,25 +159,22 @@ fn row_of(recording: &Recording, known: &[TcpTransport], index: usize) -> Transp
 
 /// A transport of which calls tell, and nothing else.
 fn unknown_row(recording: &Recording, id: u32) -> TransportRow {
-    let uses_it = |client: &RpcClient| {
-        recording.rpc_series.iter().any(|series| series.client_id == client.id && series.xprt_id == Some(id))
-    };
     let described = recording.transports.iter().find(|transport| transport.id == Some(id));
     let (protocol, address) = described.and_then(|transport| transport.address.split_once(' ')).unwrap_or_default();
-    let missing = if recording.tcp.is_none() {
-        "recorded by a version that did not look at TCP"
-    } else {
-        "not among the transports of the network namespace that was traced from"
-    };
     TransportRow {
         id: Some(id),
         protocol: protocol.to_owned(),
         address: address.to_owned(),
-        mounts: mounts(recording, uses_it, |_| false),
+        mounts: mounts(recording, |client| calls_over(recording, client, id), |_| false),
         calls: Some(calls(recording, |series| series.xprt_id == Some(id))),
-        tcp_missing: missing.to_owned(),
+        tcp_missing: "gone, or of another network namespace".to_owned(),
         ..TransportRow::default()
     }
+}
+
+/// True if calls of a client went over a transport.
+fn calls_over(recording: &Recording, client: &RpcClient, id: u32) -> bool {
+    recording.rpc_series.iter().any(|series| (series.client_id, series.xprt_id) == (client.id, Some(id)))
 }
 
 /// Mount points of the clients that have a transport, and of other mounts that are known to.

@@ -71,12 +71,12 @@ fn notes(row: &TransportRow) -> String {
         notes.push(tcp.state.to_owned());
     }
     if tcp.reconnects > 0 {
-        notes.push(format!("connected again {}", counted(tcp.reconnects, "time")));
+        notes.push(counted(tcp.reconnects, "reconnect"));
     }
     for (limited, by) in [(tcp.rwnd_limited_ns, "server's window"), (tcp.sndbuf_limited_ns, "send buffer")] {
         let limited = limited.unwrap_or_default();
         if limited as f64 > SHARE_WORTH_SHOWING * tcp.observed_ns as f64 {
-            notes.push(format!("held up by {by} {}", percent(limited, tcp.observed_ns)));
+            notes.push(format!("{by} full {}", percent(limited, tcp.observed_ns)));
         }
     }
     notes.join(", ")
