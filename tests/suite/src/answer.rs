@@ -224,8 +224,8 @@ pub struct Transport {
 pub struct TransportCalls {
     /// Calls done.
     pub count: u64,
-    /// Median time from transmission to reply.
-    pub rtt_p50_ns: Option<u64>,
+    /// Bytes sent.
+    pub bytes_sent: u64,
 }
 
 /// A TCP connection over the run.

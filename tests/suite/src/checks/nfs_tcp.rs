@@ -39,6 +39,9 @@ const SLOW_AT_LEAST_NS: u64 = 39_000_000;
 /// The smallest round trip within a machine, however slow: far less than this.
 const FAST_AT_MOST_NS: u64 = 10_000_000;
 
+/// More than a small call takes.
+const A_CALL_BYTES: u64 = 250;
+
 /// Connections of one mount.
 const SEVERAL: u32 = 4;
 
@@ -196,8 +199,12 @@ fn connections(machine: &Machine) -> Result<Outcome> {
     for transport in &answer.transports {
         complaints.unless(transport.mounts == [mount.path()], || format!("of other mounts: {transport:?}"));
         complaints.unless(transport.id.is_some() == shown, || format!("its number: {transport:?}"));
-        let calls = transport.calls.as_ref().map(|calls| calls.count);
-        complaints.unless(shown == calls.is_some_and(|calls| calls > 0), || format!("its calls: {transport:?}"));
+        complaints.unless(transport.calls.is_some() == shown, || format!("its calls: {transport:?}"));
+        let (Some(calls), Some(tcp)) = (&transport.calls, &transport.tcp) else { continue };
+        complaints.unless(calls.count > 0, || format!("no calls: {transport:?}"));
+        // What the calls sent is what the connection sent, and nothing else but for a lease renewed across the begin.
+        let what = format!("bytes acknowledged to {:?}, which sent {} calls", tcp.client_ports, calls.count);
+        complaints.unless_near(what, tcp.acked_bytes.unwrap_or_default(), calls.bytes_sent, 0.0, A_CALL_BYTES);
     }
     if shown {
         let calls: u64 =
