@@ -115,7 +115,7 @@ fn what_is_not_known_is_not_zero() {
     let mut recording = several();
     let tcp = recording.tcp.as_mut().unwrap();
     tcp.connections.clear();
-    assert_eq!(row(&answer(&recording).transports, 3).tcp_missing, "no connection was seen");
+    assert_eq!(row(&answer(&recording).transports, 3).tcp_missing, "no connection was found");
     recording.tcp.as_mut().unwrap().failure = "the kernel does not list TCP sockets".into();
     assert_eq!(row(&answer(&recording).transports, 3).tcp_missing, "the kernel does not list TCP sockets");
 

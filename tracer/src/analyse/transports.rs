@@ -137,7 +137,7 @@ pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
 /// Why a transport has no connection.
 fn missing(tcp: &Tcp, transport: &TcpTransport) -> String {
     match transport.protocol.as_str() {
-        "tcp" if tcp.failure.is_empty() => "no connection was seen".to_owned(),
+        "tcp" if tcp.failure.is_empty() => "no connection was found".to_owned(),
         "tcp" => tcp.failure.clone(),
         other => format!("{other} is not TCP"),
     }

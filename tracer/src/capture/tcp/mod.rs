@@ -4,6 +4,7 @@
 mod endpoints;
 mod history;
 mod info;
+mod safety;
 mod sock_diag;
 mod tie;
 
@@ -29,6 +30,8 @@ pub(super) struct TcpWatch {
     history: History,
     /// Port of the server by transport, for the time in which it is not connected and the kernel does not say.
     ports: BTreeMap<u32, u16>,
+    /// Whether ports of transports may be read; `None`: not asked yet.
+    may_read_ports: Option<bool>,
     /// First thing that went wrong.
     failure: Option<String>,
 }
@@ -36,7 +39,13 @@ pub(super) struct TcpWatch {
 impl TcpWatch {
     /// Reads once; the slice, if it is not the first reading, gets what changed.
     pub(super) fn read(&mut self, roots: &Roots, at_ns: u64, slice: Option<&mut Slice>) {
-        let endpoints = self.with_known_ports(endpoints(roots));
+        if !roots.has_module("sunrpc") {
+            // What is there later has begun later.
+            self.history.note(&[], &[], at_ns);
+            return;
+        }
+        let may_read_ports = *self.may_read_ports.get_or_insert_with(|| safety::ports_may_be_read(&roots.proc));
+        let endpoints = self.with_known_ports(endpoints(roots, may_read_ports));
         match sockets(&endpoints) {
             Ok(sockets) => {
                 let changed = self.history.note(&endpoints, &sockets, at_ns);
@@ -74,7 +83,8 @@ impl TcpWatch {
 
 /// For `doctor`: tries it.
 pub(super) fn examine(roots: &Roots) -> ProbeStatus {
-    let endpoints = endpoints(roots);
+    let endpoints =
+        if roots.has_module("sunrpc") { endpoints(roots, safety::ports_may_be_read(&roots.proc)) } else { Vec::new() };
     if endpoints.is_empty() {
         return ProbeStatus {
             state: ProbeState::NotApplicable,
@@ -102,11 +112,8 @@ fn status(failure: &str) -> ProbeStatus {
     ProbeStatus { hook: HOOK.to_owned(), measures: MEASURES.to_owned(), state, detail, remedy: remedy.to_owned() }
 }
 
-fn endpoints(roots: &Roots) -> Vec<Endpoint> {
-    if !roots.has_module("sunrpc") {
-        return Vec::new();
-    }
-    match rpc_transports::read(&roots.sys) {
+fn endpoints(roots: &Roots, may_read_ports: bool) -> Vec<Endpoint> {
+    match rpc_transports::read(&roots.sys, may_read_ports) {
         Some(transports) => endpoints::of_transports(transports),
         None => endpoints::of_mounts(&mounts::read(&roots.proc).unwrap_or_default()),
     }
