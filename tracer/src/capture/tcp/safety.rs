@@ -10,6 +10,9 @@ use std::{
     path::Path,
 };
 
+/// First version that shows transports: no need to look for anything in older ones.
+const SHOWN: (u32, u32) = (5, 14);
+
 /// First version that looks before it reads.
 const REPAIRED: (u32, u32) = (5, 18);
 
@@ -19,7 +22,11 @@ const REPAIRED_FUNCTION: &str = "xs_sock_srcport";
 /// True if ports may be read. `proc`: the root of `/proc`.
 pub(super) fn ports_may_be_read(proc: &Path) -> bool {
     let release = fs::read_to_string(proc.join("sys/kernel/osrelease")).unwrap_or_default();
-    version(&release).is_some_and(|version| version >= REPAIRED) || has_function(proc, REPAIRED_FUNCTION)
+    match version(&release) {
+        Some(version) if version >= REPAIRED => true,
+        Some(version) if version < SHOWN => false,
+        _ => has_function(proc, REPAIRED_FUNCTION),
+    }
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
@@ -52,6 +59,6 @@ mod tests {
         assert!(may_be_read("5.18.0\n", "") && may_be_read("6.1.0-50-cloud-amd64\n", "") && may_be_read("7.3-rc1", ""));
         assert!(!may_be_read("5.15.0-91-generic\n", "ffffffffc0a0 T get_srcport\t[sunrpc]\n"));
         assert!(may_be_read("5.14.0-427.el9.x86_64\n", REPAIRED));
-        assert!(!may_be_read("", ""));
+        assert!(!may_be_read("5.10.0-32-cloud-amd64\n", REPAIRED) && !may_be_read("", ""));
     }
 }
