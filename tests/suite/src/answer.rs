@@ -21,6 +21,8 @@ pub struct Answer {
     pub rpc: Vec<Rpc>,
     /// Which layer held up the calls of each mount.
     pub layers: Vec<Layers>,
+    /// Transports of NFS calls.
+    pub transports: Vec<Transport>,
     /// Processes, the most stalled first.
     pub processes: Vec<ProcessRow>,
     /// Threads.
@@ -294,6 +296,61 @@ pub struct NamedError {
     pub name: String,
     /// Calls.
     pub count: u64,
+}
+
+/// A transport of NFS calls.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Transport {
+    /// Its number, where the kernel has any.
+    pub id: Option<u32>,
+    /// Port of the server.
+    pub port: u16,
+    /// Mount points that use it.
+    pub mounts: Vec<String>,
+    /// What went over it, where the kernel tells.
+    pub calls: Option<TransportCalls>,
+    /// Its connection.
+    pub tcp: Option<Tcp>,
+}
+
+/// Calls over one transport.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TransportCalls {
+    /// Calls done.
+    pub count: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+}
+
+/// A TCP connection over the run.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Tcp {
+    /// Ports on this side.
+    pub client_ports: Vec<u16>,
+    /// State at the end.
+    pub state: String,
+    /// How often another connection took the place of one.
+    pub reconnects: u64,
+    /// Smallest round-trip time.
+    pub min_rtt_ns: Option<u64>,
+    /// Smoothed round-trip time.
+    pub srtt_ns: Option<u64>,
+    /// Its mean deviation.
+    pub rttvar_ns: Option<u64>,
+    /// Segments sent again.
+    pub retransmitted_segments: u64,
+    /// Segments sent.
+    pub sent_segments: Option<u64>,
+    /// Segments received.
+    pub received_segments: Option<u64>,
+    /// Bytes acknowledged.
+    pub acked_bytes: Option<u64>,
+    /// Bytes received.
+    pub received_bytes: Option<u64>,
+    /// Time with something to send.
+    pub busy_ns: Option<u64>,
+    /// Time for which the counters were watched.
+    pub observed_ns: u64,
 }
 
 /// How long something took.

@@ -107,6 +107,11 @@ impl NfsMount {
         Self::with(&format!("127.0.0.1:{export}"), &format!("{VERSION_3}{options}"))
     }
 
+    /// Mounts the export over so many connections.
+    pub fn over_connections(version: &str, connections: u32) -> Result<Self> {
+        Self::with("127.0.0.1:/", &format!("vers={version},proto=tcp,nconnect={connections}"))
+    }
+
     /// Mounts the export so that the server is asked about a file each time it matters.
     pub fn without_cached_attributes() -> Result<Self> {
         Self::of_export("/export", ",noac")

@@ -6,7 +6,7 @@
 //! of a test, whatever kernel it runs on.
 //!
 //! Every check compares the tool's answer with an independent account of the same time: the
-//! scheduler's and the NFS client's own statistics, `perf sched timehist`, or a workload that times itself.
+//! scheduler's and the NFS client's own statistics, `perf sched timehist`, `ss`, or a workload that times itself.
 
 pub mod answer;
 pub mod bpf;
@@ -21,6 +21,7 @@ pub mod matrix;
 pub mod mountstats;
 pub mod nfslat;
 pub mod process;
+pub mod sockets;
 pub mod starve;
 pub mod timehist;
 pub mod workload;

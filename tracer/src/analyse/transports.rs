@@ -1,11 +1,15 @@
-//! Transports of NFS calls: what went over each, and what its TCP connection was like. TCP's round trips are those of
-//! the network path and the other machine's TCP alone, so they tell the path from the server.
+//! Transports of NFS calls: what went over each, and what its TCP connection was like. TCP's smallest round trip is that
+//! of the network path and the other machine's TCP, without the server's work. The smoothed one may hold some of that work:
+//! the other side puts off an acknowledgement, to send it along with the reply.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::Serialize;
 
-use crate::model::{Histogram, Recording, RpcClient, RpcSeries, RpcSlice, TcpConnection, TcpState, TcpTransport};
+use crate::model::{Histogram, Recording, RpcSeries, RpcSlice, Tcp, TcpConnection, TcpState, TcpTransport};
 
 /// A transport.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -100,13 +104,27 @@ pub struct TcpRow {
     pub sndbuf_limited_ns: Option<u64>,
 }
 
-/// The transports of a (validated) recording, those with most calls first. With a mount filter, only those of that mount.
+/// The transports of a (validated) recording, those with most calls first; none of recordings of older versions. With a
+/// mount filter, only those of that mount.
 pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
-    let known = recording.tcp.as_ref().map(|tcp| tcp.transports.as_slice()).unwrap_or_default();
-    let mut rows: Vec<_> = (0..known.len()).map(|index| row_of(recording, known, index)).collect();
-    let numbers: BTreeSet<u32> = known.iter().filter_map(|transport| transport.xprt_id).collect();
-    let used: BTreeSet<u32> = recording.rpc_series.iter().filter_map(|series| series.xprt_id).collect();
-    rows.extend(used.difference(&numbers).map(|&id| unknown_row(recording, id)));
+    let Some(tcp) = &recording.tcp else { return Vec::new() };
+    let traffic = Traffic::of(recording);
+    let mut connections = vec![Vec::new(); tcp.transports.len()];
+    for connection in &tcp.connections {
+        connections[connection.transport as usize].push(connection);
+    }
+    let mut rows: Vec<_> = tcp
+        .transports
+        .iter()
+        .zip(connections)
+        .map(|(transport, connections)| TransportRow {
+            tcp_missing: if connections.is_empty() { missing(tcp, transport) } else { String::new() },
+            tcp: tcp_row(&connections, |connection| observed_ns(recording, connection)),
+            ..traffic.row(transport)
+        })
+        .collect();
+    let known: BTreeSet<Option<u32>> = tcp.transports.iter().map(|transport| transport.xprt_id).collect();
+    rows.extend(traffic.by_number.keys().filter(|id| !known.contains(&Some(**id))).map(|&id| traffic.foreign_row(id)));
     rows.retain(|row| {
         let is_used = row.calls.as_ref().is_some_and(|calls| calls.count > 0) || row.tcp.is_some();
         let wanted = recording.options.mount.as_ref();
@@ -116,106 +134,134 @@ pub(super) fn rows(recording: &Recording) -> Vec<TransportRow> {
     rows
 }
 
-/// A transport that was seen among those of the traced network namespace.
-fn row_of(recording: &Recording, known: &[TcpTransport], index: usize) -> TransportRow {
-    let transport = &known[index];
-    let has_it = |client: &RpcClient| {
-        transport.clients.contains(&client.id)
-            || recording.rpc_series.iter().any(|series| {
-                series.client_id == client.id && transport.xprt_id.is_some() && series.xprt_id == transport.xprt_id
-            })
-    };
-    let at_address = |mount: usize| transport.xprt_id.is_none() && recording.mounts[mount].server == transport.address;
-    let calls = match transport.xprt_id {
-        Some(id) => Some(calls(recording, |series| series.xprt_id == Some(id))),
-        // Calls have no number either: they are this transport's if there is no other to their server.
-        None if known.iter().filter(|other| other.address == transport.address).count() == 1 => {
-            let of_server = |client: u32| {
-                let mut clients = recording.clients.iter().filter(|other| other.id == client);
-                clients.any(|client| client.mounts.iter().any(|&mount| at_address(mount as usize)))
-            };
-            Some(calls(recording, |series| series.xprt_id.is_none() && of_server(series.client_id)))
+/// Why a transport has no connection.
+fn missing(tcp: &Tcp, transport: &TcpTransport) -> String {
+    match transport.protocol.as_str() {
+        "tcp" if tcp.failure.is_empty() => "no connection was found".to_owned(),
+        "tcp" => tcp.failure.clone(),
+        other => format!("{other} is not TCP"),
+    }
+}
+
+/// What calls tell of transports.
+struct Traffic<'r> {
+    recording: &'r Recording,
+    /// By transport number.
+    by_number: BTreeMap<u32, Sums>,
+    /// By address of the server, where calls have no transport number.
+    by_server: BTreeMap<&'r str, Sums>,
+    /// Transports without a number by address of the server.
+    ways: BTreeMap<&'r str, u32>,
+    /// Mounts (indices) by client.
+    mounts: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+#[derive(Default)]
+struct Sums {
+    calls: TransportCalls,
+    rtt: Histogram,
+    clients: BTreeSet<u32>,
+}
+
+impl<'r> Traffic<'r> {
+    fn of(recording: &'r Recording) -> Self {
+        let mut mounts: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for client in &recording.clients {
+            mounts.entry(client.id).or_default().extend(&client.mounts);
         }
-        None => None,
-    };
-    let connections: Vec<_> = recording
-        .tcp
-        .iter()
-        .flat_map(|tcp| &tcp.connections)
-        .filter(|connection| connection.transport as usize == index)
-        .collect();
-    let failure = recording.tcp.as_ref().map(|tcp| tcp.failure.as_str()).unwrap_or_default();
-    let tcp_missing = match transport.protocol.as_str() {
-        _ if !connections.is_empty() => String::new(),
-        other if !other.starts_with("tcp") => format!("{other} is not TCP"),
-        _ if !failure.is_empty() => failure.to_owned(),
-        _ => "no connection was seen".to_owned(),
-    };
-    TransportRow {
-        id: transport.xprt_id,
-        protocol: transport.protocol.clone(),
-        address: transport.address.clone(),
-        port: transport.port,
-        mounts: mounts(recording, has_it, at_address),
-        calls,
-        tcp: tcp_row(&connections, |connection| observed_ns(recording, connection)),
-        tcp_missing,
+        let mut ways = BTreeMap::new();
+        for transport in recording.tcp.iter().flat_map(|tcp| &tcp.transports).filter(|known| known.xprt_id.is_none()) {
+            *ways.entry(transport.address.as_str()).or_default() += 1;
+        }
+        let mut traffic = Self { recording, by_number: BTreeMap::new(), by_server: BTreeMap::new(), ways, mounts };
+        for part in recording.slices.iter().flat_map(|slice| &slice.rpc) {
+            let series = &recording.rpc_series[part.series as usize];
+            let mount = traffic.mounts.get(&series.client_id).and_then(BTreeSet::first);
+            let sums = match (series.xprt_id, mount) {
+                (Some(id), _) => traffic.by_number.entry(id).or_default(),
+                (None, Some(&mount)) => traffic.by_server.entry(&recording.mounts[mount as usize].server).or_default(),
+                (None, None) => continue,
+            };
+            sums.add(series, part);
+        }
+        traffic
+    }
+
+    /// A transport that was seen among those of the traced network namespace.
+    fn row(&self, transport: &TcpTransport) -> TransportRow {
+        let server = transport.address.as_str();
+        let (sums, is_told) = match transport.xprt_id {
+            Some(id) => (self.by_number.get(&id), true),
+            // They are this transport's if no other leads to the server.
+            None => (self.by_server.get(server), self.ways.get(server) == Some(&1)),
+        };
+        let by_calls = sums.map(|sums| &sums.clients).into_iter().flatten();
+        let mut mounts =
+            self.mounts_of(transport.clients.iter().chain(by_calls.filter(|_| transport.xprt_id.is_some())));
+        if transport.xprt_id.is_none() {
+            let at_server = |mount: &&u32| self.recording.mounts[**mount as usize].server == server;
+            let all: Vec<u32> = (0..self.recording.mounts.len() as u32).collect();
+            mounts.extend(all.iter().filter(at_server));
+        }
+        TransportRow {
+            id: transport.xprt_id,
+            protocol: transport.protocol.clone(),
+            address: transport.address.clone(),
+            port: transport.port,
+            mounts: self.mount_points(mounts),
+            calls: is_told.then(|| sums.map(Sums::finish).unwrap_or_default()),
+            ..TransportRow::default()
+        }
+    }
+
+    /// A transport of which calls tell, and nothing else.
+    fn foreign_row(&self, id: u32) -> TransportRow {
+        let described = self.recording.transports.iter().find(|transport| transport.id == Some(id));
+        let (protocol, address) = described.and_then(|transport| transport.address.split_once(' ')).unwrap_or_default();
+        let sums = &self.by_number[&id];
+        TransportRow {
+            id: Some(id),
+            protocol: protocol.to_owned(),
+            address: address.to_owned(),
+            mounts: self.mount_points(self.mounts_of(&sums.clients)),
+            calls: Some(sums.finish()),
+            tcp_missing: "gone, or of another network namespace".to_owned(),
+            ..TransportRow::default()
+        }
+    }
+
+    fn mounts_of<'a>(&self, clients: impl IntoIterator<Item = &'a u32>) -> BTreeSet<u32> {
+        clients.into_iter().filter_map(|client| self.mounts.get(client)).flatten().copied().collect()
+    }
+
+    fn mount_points(&self, mounts: BTreeSet<u32>) -> Vec<String> {
+        mounts.into_iter().map(|mount| self.recording.mounts[mount as usize].mount_point.clone()).collect()
     }
 }
 
-/// A transport of which calls tell, and nothing else.
-fn unknown_row(recording: &Recording, id: u32) -> TransportRow {
-    let uses_it = |client: &RpcClient| {
-        recording.rpc_series.iter().any(|series| series.client_id == client.id && series.xprt_id == Some(id))
-    };
-    let described = recording.transports.iter().find(|transport| transport.id == Some(id));
-    let (protocol, address) = described.and_then(|transport| transport.address.split_once(' ')).unwrap_or_default();
-    let missing = if recording.tcp.is_none() {
-        "recorded by a version that did not look at TCP"
-    } else {
-        "not among the transports of the network namespace that was traced from"
-    };
-    TransportRow {
-        id: Some(id),
-        protocol: protocol.to_owned(),
-        address: address.to_owned(),
-        mounts: mounts(recording, uses_it, |_| false),
-        calls: Some(calls(recording, |series| series.xprt_id == Some(id))),
-        tcp_missing: missing.to_owned(),
-        ..TransportRow::default()
+impl Sums {
+    fn add(&mut self, series: &RpcSeries, part: &RpcSlice) {
+        let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
+        add(&mut self.calls.count, part.count);
+        add(&mut self.calls.retransmitted, part.retransmitted);
+        add(&mut self.calls.bytes_sent, part.bytes_sent);
+        add(&mut self.calls.bytes_received, part.bytes_received);
+        self.rtt.merge(&part.rtt.histogram);
+        self.clients.insert(series.client_id);
     }
-}
 
-/// Mount points of the clients that have a transport, and of other mounts that are known to.
-fn mounts(recording: &Recording, has_it: impl Fn(&RpcClient) -> bool, is_on_it: impl Fn(usize) -> bool) -> Vec<String> {
-    let mut found: BTreeSet<usize> = (0..recording.mounts.len()).filter(|&mount| is_on_it(mount)).collect();
-    for client in recording.clients.iter().filter(|client| has_it(client)) {
-        found.extend(client.mounts.iter().map(|&mount| mount as usize));
+    fn finish(&self) -> TransportCalls {
+        TransportCalls { rtt_p50_ns: self.rtt.quantile(0.5), ..self.calls.clone() }
     }
-    found.into_iter().map(|mount| recording.mounts[mount].mount_point.clone()).collect()
-}
-
-fn calls(recording: &Recording, is_its: impl Fn(&RpcSeries) -> bool) -> TransportCalls {
-    let mut sum = TransportCalls::default();
-    let mut rtt = Histogram::default();
-    let its = |part: &&RpcSlice| is_its(&recording.rpc_series[part.series as usize]);
-    for part in recording.slices.iter().flat_map(|slice| &slice.rpc).filter(its) {
-        sum.count = sum.count.saturating_add(part.count);
-        sum.retransmitted = sum.retransmitted.saturating_add(part.retransmitted);
-        sum.bytes_sent = sum.bytes_sent.saturating_add(part.bytes_sent);
-        sum.bytes_received = sum.bytes_received.saturating_add(part.bytes_received);
-        rtt.merge(&part.rtt.histogram);
-    }
-    sum.rtt_p50_ns = rtt.quantile(0.5);
-    sum
 }
 
 /// Time over which the counters of a connection were counted. One that began in the window did so after the reading
 /// before the one that first showed it.
 fn observed_ns(recording: &Recording, connection: &TcpConnection) -> u64 {
     let first_ns = connection.first.at_ns;
-    let reading_before = || recording.slices.iter().map(|slice| slice.start_ns).rfind(|&start_ns| start_ns < first_ns);
-    let from_ns = if connection.open_at_start { first_ns } else { reading_before().unwrap_or_default() };
+    let slices = &recording.slices;
+    let reading_before = || slices[..slices.partition_point(|slice| slice.start_ns < first_ns)].last();
+    let from_ns = if connection.open_at_start { first_ns } else { reading_before().map_or(0, |slice| slice.start_ns) };
     connection.last.at_ns.saturating_sub(from_ns)
 }
 

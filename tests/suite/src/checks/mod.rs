@@ -14,6 +14,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_layers;
+mod nfs_tcp;
 mod nfs_waits;
 mod perf_sched;
 mod reclaim;
@@ -71,6 +72,11 @@ pub static ALL: &[Check] = &[
     nfs_calls::AGREE_4_2,
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
+    nfs_tcp::AGREES,
+    nfs_tcp::DELAY,
+    nfs_tcp::LOSS,
+    nfs_tcp::CONNECTIONS,
+    nfs_tcp::RECONNECTS,
     holders::BEHIND_NFS,
     some_thread::NFS,
     nfs_waits::VERSION_3,

@@ -64,12 +64,10 @@ impl Run {
     #[must_use]
     pub fn begin(session: &Session) -> Self {
         let since_start_ns = monotonic_ns().saturating_sub(session.start_ns);
-        let mut tcp = TcpWatch::default();
-        tcp.read(&session.roots, since_start_ns, None);
-        Self {
+        let mut run = Self {
             calls: Calls::default(),
             threads: Threads::default(),
-            tcp,
+            tcp: TcpWatch::default(),
             who: Who::new(&session.roots.proc),
             slices: Vec::new(),
             slice_start_ns: 0,
@@ -79,7 +77,10 @@ impl Run {
             watch: Watch::begin(&session.roots),
             cpu_before_ns: own_cost::cpu_ns(),
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
-        }
+        };
+        let now_ns = monotonic_ns().saturating_sub(session.start_ns);
+        run.tcp.read(&session.roots, now_ns, None);
+        run
     }
 
     /// Reads the maps and adds a slice that ends now, or at the end of the window.
@@ -93,9 +94,10 @@ impl Run {
             duration_ns: until_ns.saturating_sub(self.slice_start_ns),
             ..Slice::default()
         };
+        // First, as connections know no window.
+        self.tcp.read(&session.roots, until_ns, Some(&mut slice));
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
-        self.tcp.read(&session.roots, until_ns, Some(&mut slice));
         self.who.add(&self.threads, &slice);
         self.slices.push(slice);
         self.watch.note_steal(&session.roots.proc);

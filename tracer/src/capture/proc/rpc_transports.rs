@@ -16,23 +16,24 @@ pub(crate) struct RpcTransport {
     pub(crate) protocol: String,
     /// Address of the server.
     pub(crate) address: String,
-    /// Port of the server; `None` while it is not connected, 0 for a server's own way back to a client.
+    /// Port of the server; `None` while it is not connected or not asked, 0 for a server's own way back to a client.
     pub(crate) server_port: Option<u16>,
-    /// Port on this side; `None` while it is not connected, and where the kernel does not tell.
+    /// Port on this side; `None` while it is not connected or not asked.
     pub(crate) client_port: Option<u16>,
     /// Clients that use it (`rpc_clnt.cl_clid`).
     pub(crate) clients: Vec<u32>,
 }
 
-/// The transports, by number; `None` where the kernel shows none.
-pub(crate) fn read(sys: &Path) -> Option<Vec<RpcTransport>> {
+/// The transports, by number; `None` where the kernel shows none. Ports are only read if `with_ports`: not every kernel
+/// survives that.
+pub(crate) fn read(sys: &Path, with_ports: bool) -> Option<Vec<RpcTransport>> {
     let root = sys.join("kernel/sunrpc");
     let switches = entries(&root.join("xprt-switches"))?;
     let clients = clients_by_switch(&root.join("rpc-clients"));
     let mut found = BTreeMap::new();
     for (switch, folder) in switches {
         for (name, folder) in entries(&folder).unwrap_or_default() {
-            if let Some(transport) = transport(&name, &folder) {
+            if let Some(transport) = transport(&name, &folder, with_ports) {
                 let clients = clients.get(&switch).cloned().unwrap_or_default();
                 found.insert(transport.id, RpcTransport { clients, ..transport });
             }
@@ -61,11 +62,12 @@ fn clients_by_switch(folder: &Path) -> BTreeMap<String, Vec<u32>> {
     clients
 }
 
-fn transport(name: &str, folder: &Path) -> Option<RpcTransport> {
+fn transport(name: &str, folder: &Path, with_ports: bool) -> Option<RpcTransport> {
     let (id, protocol) = name.strip_prefix("xprt-")?.split_once('-')?;
     let address = fs::read_to_string(folder.join("dstaddr")).unwrap_or_default();
     // One `name=value` a line, or `<closed>`.
-    let info = fs::read_to_string(folder.join("xprt_info")).unwrap_or_default();
+    let info =
+        if with_ports { fs::read_to_string(folder.join("xprt_info")).unwrap_or_default() } else { String::new() };
     let value =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')?.trim().parse().ok());
     Some(RpcTransport {
@@ -116,14 +118,16 @@ mod tests {
             clients: vec![2, 12],
         };
         let closed = RpcTransport { id: 4, server_port: None, client_port: None, ..open.clone() };
-        assert_eq!(read(sys.path()), Some(vec![open, closed]));
+        assert_eq!(read(sys.path(), true), Some(vec![open.clone(), closed.clone()]));
+        let unasked = RpcTransport { server_port: None, client_port: None, ..open };
+        assert_eq!(read(sys.path(), false), Some(vec![unasked, closed]));
     }
 
     #[test]
     fn a_kernel_that_shows_none_is_told_from_one_that_has_none() {
         let sys = tempfile::tempdir().unwrap();
-        assert_eq!(read(sys.path()), None);
+        assert_eq!(read(sys.path(), true), None);
         fs::create_dir_all(sys.path().join("kernel/sunrpc/xprt-switches")).unwrap();
-        assert_eq!(read(sys.path()), Some(Vec::new()));
+        assert_eq!(read(sys.path(), true), Some(Vec::new()));
     }
 }

@@ -109,8 +109,7 @@ impl History {
     fn update(&mut self, index: u32, state: TcpState) -> Option<TcpSlice> {
         let connection = &mut self.connections[index as usize];
         connection.open_at_end = true;
-        let least = |known: Option<u32>, now: Option<u32>| known.into_iter().chain(now).min();
-        connection.least_min_rtt_us = least(connection.least_min_rtt_us, state.min_rtt_us);
+        connection.least_min_rtt_us = connection.least_min_rtt_us.into_iter().chain(state.min_rtt_us).min();
         connection.most_srtt_us = connection.most_srtt_us.max(state.srtt_us);
         connection.least_cwnd_segments = connection.least_cwnd_segments.min(state.cwnd_segments);
         let before = self.told.get(&index);

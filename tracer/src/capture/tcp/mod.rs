@@ -4,6 +4,7 @@
 mod endpoints;
 mod history;
 mod info;
+mod safety;
 mod sock_diag;
 mod tie;
 
@@ -29,6 +30,8 @@ pub(super) struct TcpWatch {
     history: History,
     /// Port of the server by transport, for the time in which it is not connected and the kernel does not say.
     ports: BTreeMap<u32, u16>,
+    /// Whether ports of transports may be read; `None`: not asked yet.
+    may_read_ports: Option<bool>,
     /// First thing that went wrong.
     failure: Option<String>,
 }
@@ -36,7 +39,13 @@ pub(super) struct TcpWatch {
 impl TcpWatch {
     /// Reads once; the slice, if it is not the first reading, gets what changed.
     pub(super) fn read(&mut self, roots: &Roots, at_ns: u64, slice: Option<&mut Slice>) {
-        let endpoints = self.with_known_ports(endpoints(roots));
+        if !roots.has_module("sunrpc") {
+            // What is there later has begun later.
+            self.history.note(&[], &[], at_ns);
+            return;
+        }
+        let may_read_ports = *self.may_read_ports.get_or_insert_with(|| safety::ports_may_be_read(&roots.proc));
+        let endpoints = self.with_known_ports(endpoints(roots, may_read_ports));
         match sockets(&endpoints) {
             Ok(sockets) => {
                 let changed = self.history.note(&endpoints, &sockets, at_ns);
@@ -67,46 +76,49 @@ impl TcpWatch {
     pub(super) fn finish(self) -> (Tcp, Option<ProbeStatus>) {
         let failure = self.failure.unwrap_or_default();
         let (transports, connections) = self.history.finish();
-        let probe = (!transports.is_empty()).then(|| status(&failure));
+        let numbered = transports.iter().any(|transport| transport.xprt_id.is_some());
+        let told_apart = !numbered || self.may_read_ports != Some(false);
+        let probe = (!transports.is_empty()).then(|| status(&failure, told_apart));
         (Tcp { transports, connections, failure }, probe)
     }
 }
 
 /// For `doctor`: tries it.
 pub(super) fn examine(roots: &Roots) -> ProbeStatus {
-    let endpoints = endpoints(roots);
+    let may_read_ports = safety::ports_may_be_read(&roots.proc);
+    let endpoints = if roots.has_module("sunrpc") { endpoints(roots, may_read_ports) } else { Vec::new() };
     if endpoints.is_empty() {
         return ProbeStatus {
             state: ProbeState::NotApplicable,
             detail: "no NFS client is running in this network namespace".to_owned(),
-            ..status("")
+            ..status("", true)
         };
     }
+    let told_apart = may_read_ports || endpoints.iter().all(|endpoint| endpoint.id.is_none());
     match sockets(&endpoints) {
-        Ok(_) => status(""),
-        Err(error) => status(&format!("{error:#}")),
+        Ok(_) => status("", told_apart),
+        Err(error) => status(&format!("{error:#}"), told_apart),
     }
 }
 
-fn status(failure: &str) -> ProbeStatus {
-    let (state, detail, remedy) = if failure.is_empty() {
-        (
-            ProbeState::Attached,
-            "of this network namespace: connections of others (containers) are not read".to_owned(),
-            "",
-        )
-    } else {
+/// `told_apart`: which connection belongs to which transport is known.
+fn status(failure: &str, told_apart: bool) -> ProbeStatus {
+    let (state, detail, remedy) = if !failure.is_empty() {
         let detail = format!("{failure}: times of calls are measured, round trips of TCP are not");
         (ProbeState::Fallback, detail, "modprobe tcp_diag (needs CONFIG_INET_TCP_DIAG)")
+    } else if told_apart {
+        let detail = "of this network namespace: connections of others (containers) are not read";
+        (ProbeState::Attached, detail.to_owned(), "")
+    } else {
+        let detail = "this kernel may crash when asked for a connection's port: several connections to one server are \
+                      not told apart, and not shown";
+        (ProbeState::Fallback, detail.to_owned(), "use a kernel from 5.18 on")
     };
     ProbeStatus { hook: HOOK.to_owned(), measures: MEASURES.to_owned(), state, detail, remedy: remedy.to_owned() }
 }
 
-fn endpoints(roots: &Roots) -> Vec<Endpoint> {
-    if !roots.has_module("sunrpc") {
-        return Vec::new();
-    }
-    match rpc_transports::read(&roots.sys) {
+fn endpoints(roots: &Roots, may_read_ports: bool) -> Vec<Endpoint> {
+    match rpc_transports::read(&roots.sys, may_read_ports) {
         Some(transports) => endpoints::of_transports(transports),
         None => endpoints::of_mounts(&mounts::read(&roots.proc).unwrap_or_default()),
     }

@@ -3,6 +3,7 @@
 use super::{super::Style, table::Table};
 use crate::analyse::{
     Answer, TcpRow, TransportRow,
+    answer::RpcRow,
     units::{count, counted, percent, short_duration},
 };
 
@@ -15,7 +16,8 @@ const SHARE_WORTH_SHOWING: f64 = 0.01;
 /// A line for each transport, if there were calls to go over them.
 pub(super) fn table(answer: &Answer, style: Style) -> String {
     let rows = &answer.transports;
-    if rows.is_empty() || !(answer.rpc.iter().any(|row| row.is_nfs()) || !answer.in_flight.is_empty()) {
+    let has_calls = answer.rpc.iter().any(RpcRow::is_nfs) || !answer.in_flight.is_empty();
+    if rows.is_empty() || !has_calls {
         return String::new();
     }
     let headings = ["<TRANSPORTS", "port", "calls", "rtt p50", "TCP: min rtt", "srtt", "resent", "<"];
@@ -71,12 +73,12 @@ fn notes(row: &TransportRow) -> String {
         notes.push(tcp.state.to_owned());
     }
     if tcp.reconnects > 0 {
-        notes.push(format!("connected again {}", counted(tcp.reconnects, "time")));
+        notes.push(counted(tcp.reconnects, "reconnect"));
     }
     for (limited, by) in [(tcp.rwnd_limited_ns, "server's window"), (tcp.sndbuf_limited_ns, "send buffer")] {
         let limited = limited.unwrap_or_default();
         if limited as f64 > SHARE_WORTH_SHOWING * tcp.observed_ns as f64 {
-            notes.push(format!("held up by {by} {}", percent(limited, tcp.observed_ns)));
+            notes.push(format!("{by} full {}", percent(limited, tcp.observed_ns)));
         }
     }
     notes.join(", ")
