@@ -78,6 +78,8 @@ pub struct TcpRow {
     pub received_bytes: Option<u64>,
     /// Bytes sent again in the window.
     pub retransmitted_bytes: Option<u64>,
+    /// Segments sent again for nothing, as the server says (DSACK): they had not been lost.
+    pub duplicate_segments: Option<u64>,
     /// Segments held for lost, last.
     pub lost_segments: u32,
     /// Segments sent and not acknowledged, last.
@@ -293,6 +295,7 @@ fn tcp_row(connections: &[&TcpConnection], observed_ns: impl Fn(&TcpConnection) 
         acked_bytes: total(|connection| added(connection, |state| state.acked_bytes)),
         received_bytes: total(|connection| added(connection, |state| state.received_bytes)),
         retransmitted_bytes: total(|connection| added(connection, |state| state.retransmitted_bytes)),
+        duplicate_segments: total(|connection| segments(connection, |state| state.duplicate_segments)),
         lost_segments: last.lost_segments,
         unacked_segments: last.unacked_segments,
         reordering_segments: last.reordering_segments,

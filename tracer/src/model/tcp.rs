@@ -98,6 +98,8 @@ pub struct TcpState {
     pub received_bytes: Option<u64>,
     /// Bytes sent again, ever.
     pub retransmitted_bytes: Option<u64>,
+    /// Segments that reached the server twice, as it says (DSACK), ever: they were sent again for nothing.
+    pub duplicate_segments: Option<u32>,
     /// Rate at which the server last acknowledged data.
     pub delivery_bytes_per_s: Option<u64>,
     /// True if that rate was limited by there being nothing more to send.

@@ -167,18 +167,20 @@ fn one_transport(answer: &Answer, row: &LayersRow) -> Words {
             let median = transport.calls.as_ref()?.rtt_p50_ns?;
             let port = transport.tcp.as_ref().and_then(|tcp| tcp.client_ports.last().copied());
             let port = port.map(|port| format!(" (port {port})")).unwrap_or_default();
-            Some(format!("transport {}{port} {}", transport.id?, duration(median)))
+            let name = format!("transport {}{port}", transport.id?);
+            Some((name, transport.id == row.slow_transport, median))
         })
         .collect();
-    let slow = row.slow_transport.map(|id| id.to_string()).unwrap_or_default();
+    let slow = medians.iter().find(|(_, slow, _)| *slow).map(|(name, ..)| name.as_str()).unwrap_or_default();
+    let listed: Vec<_> = medians.iter().map(|(name, _, median)| format!("{name} {}", duration(*median))).collect();
     Words {
         claim: format!(
-            "One of the {} to the server of {}, transport {slow}, is far slower than the others.",
+            "One of the {} to the server of {}, {slow}, is far slower than the others.",
             counted(medians.len() as u64, "connection"),
             place(row),
         ),
         layer: Layer::NetworkPath,
-        evidence: Some(format!("median from sending to the reply: {}", medians.join(", "))),
+        evidence: Some(format!("median from sending to the reply: {}", listed.join(", "))),
         refutes: "its calls are other operations than those of the others",
         next: "see what its port is hashed to: a link of a bond, a queue of the card, a node of the server",
     }
@@ -232,7 +234,9 @@ fn round_trips(row: &LayersRow) -> String {
 fn lost(row: &LayersRow) -> Vec<String> {
     let segments = row.tcp_segments.map(|all| {
         let again = row.tcp_retransmitted;
-        format!("{} of {} sent again ({})", count(again), counted(all, "segment"), percent(again, all))
+        let late =
+            if row.tcp_late > 0 { format!(", {} of them only late", count(row.tcp_late)) } else { String::new() };
+        format!("{} of {} sent again ({}{late})", count(again), counted(all, "segment"), percent(again, all))
     });
     let calls = format!("{} of {} sent again", count(row.resent), counted(row.calls, "call"));
     segments.into_iter().chain([calls]).collect()

@@ -74,6 +74,8 @@ pub struct LayersRow {
     pub tcp_segments: Option<u64>,
     /// Segments sent again.
     pub tcp_retransmitted: u64,
+    /// Those of them that had not been lost, but were only late, as far as the server says so.
+    pub tcp_late: u64,
     /// Connections that took the place of others.
     pub reconnects: u64,
 }
@@ -177,6 +179,7 @@ impl Facts<'_> {
                 .next()
                 .and_then(|_| connections().try_fold(0_u64, |sum, tcp| Some(sum.saturating_add(tcp.sent_segments?)))),
             tcp_retransmitted: connections().fold(0, |sum, tcp| sum.saturating_add(tcp.retransmitted_segments)),
+            tcp_late: connections().fold(0, |sum, tcp| sum.saturating_add(tcp.duplicate_segments.unwrap_or(0))),
             reconnects: connections().fold(0, |sum, tcp| sum.saturating_add(tcp.reconnects)),
             ..LayersRow::default()
         };

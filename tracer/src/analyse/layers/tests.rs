@@ -116,7 +116,10 @@ fn segments_sent_again_are_loss_whatever_else_is_slow() {
     lossy.tcp.as_mut().unwrap().retransmitted_segments = 4;
     assert_eq!(verdict(&slow, &[lossy.clone()]), Verdict::NetworkPath);
     lossy.tcp.as_mut().unwrap().retransmitted_segments = 20;
-    assert_eq!(verdict(&slow, &[lossy]), Verdict::Loss);
+    assert_eq!(verdict(&slow, &[lossy.clone()]), Verdict::Loss);
+    // Acknowledged too late, and not lost.
+    lossy.tcp.as_mut().unwrap().duplicate_segments = Some(18);
+    assert_eq!(verdict(&slow, &[lossy]), Verdict::NetworkPath);
 }
 
 #[test]

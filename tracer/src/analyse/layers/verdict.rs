@@ -196,8 +196,8 @@ fn path_may_have_grown(row: &LayersRow) -> bool {
 
 fn is_lossy(row: &LayersRow) -> bool {
     let of = |part: u64, whole: u64| part as f64 >= LOSS * whole as f64;
-    let segments =
-        row.tcp_retransmitted >= LOSS_SEGMENTS && row.tcp_segments.is_some_and(|all| of(row.tcp_retransmitted, all));
+    let lost = row.tcp_retransmitted.saturating_sub(row.tcp_late);
+    let segments = lost >= LOSS_SEGMENTS && row.tcp_segments.is_some_and(|all| of(lost, all));
     let calls = row.resent >= LOSS_SEGMENTS && of(row.resent, row.calls);
     segments || calls
 }
