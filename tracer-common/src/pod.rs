@@ -5,7 +5,9 @@ use aya::Pod;
 use crate::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockSum, LockWaiter},
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStats, RpcStepKey, RpcStepSum},
+    rpc::{
+        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
+    },
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSpan, WaitSum, WakeKey,
         WakeSum,
@@ -32,6 +34,7 @@ plain_data!(
     RpcErrorKey,
     RpcKey,
     RpcOffsets,
+    RpcStandInKey,
     RpcStats,
     RpcStepKey,
     RpcStepSum,

@@ -28,6 +28,17 @@ const _: () = assert!(size_of::<RpcKey>() == 20);
 /// Stands for a transport that is not known.
 pub const NO_XPRT: u32 = u32::MAX;
 
+/// Programs that stand in for that of a hook keep their own sums: any of them may be preempted while it changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcStandInKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// Which program, from 1 on.
+    pub program: u32,
+}
+const _: () = assert!(size_of::<RpcStandInKey>() == 24);
+
 /// The parts of a call's time, in the order of [`RpcStats::parts`].
 pub mod part {
     /// Before the last transmit.

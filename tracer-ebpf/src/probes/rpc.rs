@@ -10,7 +10,6 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str},
     macros::raw_tracepoint,
-    maps::PerCpuHashMap,
     programs::RawTracePointContext,
 };
 use nfslat_common::{
@@ -18,7 +17,8 @@ use nfslat_common::{
     config::RpcOffsets,
     loss::LossKind,
     rpc::{
-        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcStats, marked, part, step,
+        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats,
+        marked, part, step,
     },
 };
 
@@ -26,9 +26,7 @@ use crate::{
     atomic,
     kernel::read_at,
     loss,
-    maps::{
-        IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD,
-    },
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_OFFSETS, RPC_STATS, RPC_STATS_STAND_IN},
     probes::{
         clients, rpc_steps,
         stand_in::{self, Place},
@@ -63,39 +61,43 @@ macro_rules! stand_ins {
     )*};
 }
 
-/// Calls summed by series: one table for each program of the hook.
-type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
+/// The program that the others stand in for.
+const FIRST: u32 = 0;
 
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
     stand_in::mark(marked::STATS, ctx.arg(0), began_ns(&ctx));
-    call_done(&ctx, &RPC_STATS);
+    call_done(&ctx, FIRST);
     loss::log(&ctx);
     0
 }
 
 stand_ins! {
     (marked::STATS, "rpc_stats_latency")
-    rpc_stats_latency_second (Between): |ctx| call_done(ctx, &RPC_STATS_SECOND);
-    rpc_stats_latency_third (Between): |ctx| call_done(ctx, &RPC_STATS_THIRD);
-    rpc_stats_latency_fourth (Last): |ctx| call_done(ctx, &RPC_STATS_FOURTH);
+    rpc_stats_latency_second (Between): |ctx| call_done(ctx, 1);
+    rpc_stats_latency_third (Between): |ctx| call_done(ctx, 2);
+    rpc_stats_latency_fourth (Between): |ctx| call_done(ctx, 3);
+    rpc_stats_latency_fifth (Between): |ctx| call_done(ctx, 4);
+    rpc_stats_latency_sixth (Between): |ctx| call_done(ctx, 5);
+    rpc_stats_latency_seventh (Between): |ctx| call_done(ctx, 6);
+    rpc_stats_latency_eighth (Last): |ctx| call_done(ctx, 7);
 }
 
 #[inline(always)]
-fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) {
+fn call_done(ctx: &RawTracePointContext, program: u32) {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return };
     if at.closed() {
         return;
     }
-    if count_call(ctx, table, offsets).is_none() {
+    if count_call(ctx, program, offsets).is_none() {
         loss::count(LossKind::KernelReadFailed);
     }
     let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
 }
 
 #[inline(always)]
-fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffsets) -> Option<()> {
+fn count_call(ctx: &RawTracePointContext, program: u32, offsets: &RpcOffsets) -> Option<()> {
     let task: *const u8 = ctx.arg(0);
     let (backlog_ns, rtt_ns, execute_ns): (i64, i64, i64) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
     let rqst: *const u8 = read_at(task, offsets.task_rqst)?;
@@ -110,10 +112,10 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     let bytes_received: u32 = read_at(rqst, offsets.rqst_bytes_received)?;
     let timeouts: u16 = read_at(task, offsets.task_timeouts).unwrap_or(0);
 
-    if table.get_ptr_mut(key).is_none() {
-        add_series(table, key, procedure, offsets);
+    if sums_of(program, key).is_none() {
+        add_series(program, key, procedure, offsets);
     }
-    let Some(stats) = table.get_ptr_mut(key) else {
+    let Some(stats) = sums_of(program, key) else {
         loss::count(LossKind::RpcSeriesFull);
         return Some(());
     };
@@ -198,10 +200,23 @@ pub(super) fn add_to_histogram(rpc: RpcKey, part: usize, value_ns: u64) {
 }
 
 #[inline(always)]
-fn add_series(table: &SeriesTable, key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
+fn add_series(program: u32, rpc: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
     let fresh = RpcStats { name: name_at(procedure, offsets.proc_name), ..RpcStats::default() };
+    let flags = u64::from(BPF_NOEXIST);
     // A failure is a full table; the look-up that follows tells.
-    let _ = table.insert(key, fresh, u64::from(BPF_NOEXIST));
+    let _ = match program {
+        FIRST => RPC_STATS.insert(rpc, fresh, flags),
+        _ => RPC_STATS_STAND_IN.insert(RpcStandInKey { rpc, program }, fresh, flags),
+    };
+}
+
+/// The sums of a series that a program keeps.
+#[inline(always)]
+fn sums_of(program: u32, rpc: RpcKey) -> Option<*mut RpcStats> {
+    match program {
+        FIRST => RPC_STATS.get_ptr_mut(rpc),
+        _ => RPC_STATS_STAND_IN.get_ptr_mut(RpcStandInKey { rpc, program }),
+    }
 }
 
 /// A call begins, in the context of its maker, even when it runs asynchronously later.
@@ -215,7 +230,11 @@ stand_ins! {
     (marked::BEGIN, "rpc_task_begin")
     rpc_task_begin_second (Between): |ctx| call_begins(ctx);
     rpc_task_begin_third (Between): |ctx| call_begins(ctx);
-    rpc_task_begin_fourth (Last): |ctx| call_begins(ctx);
+    rpc_task_begin_fourth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_fifth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_sixth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_seventh (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_eighth (Last): |ctx| call_begins(ctx);
 }
 
 #[inline(always)]
@@ -286,7 +305,11 @@ stand_ins! {
     (marked::END, "rpc_task_end")
     rpc_task_end_second (Between): |ctx| call_ends(ctx);
     rpc_task_end_third (Between): |ctx| call_ends(ctx);
-    rpc_task_end_fourth (Last): |ctx| call_ends(ctx);
+    rpc_task_end_fourth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_fifth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_sixth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_seventh (Between): |ctx| call_ends(ctx);
+    rpc_task_end_eighth (Last): |ctx| call_ends(ctx);
 }
 
 #[inline(always)]

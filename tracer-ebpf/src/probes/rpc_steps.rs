@@ -34,9 +34,12 @@ macro_rules! repeated {
     )*};
 }
 
-repeated!("rpc_task_sleep", call_sleeps: rpc_task_sleep rpc_task_sleep_second rpc_task_sleep_third rpc_task_sleep_fourth);
+repeated!("rpc_task_sleep", call_sleeps:
+    rpc_task_sleep rpc_task_sleep_second rpc_task_sleep_third rpc_task_sleep_fourth
+    rpc_task_sleep_fifth rpc_task_sleep_sixth rpc_task_sleep_seventh rpc_task_sleep_eighth);
 repeated!("rpc_task_wakeup", call_wakes:
-    rpc_task_wakeup rpc_task_wakeup_second rpc_task_wakeup_third rpc_task_wakeup_fourth);
+    rpc_task_wakeup rpc_task_wakeup_second rpc_task_wakeup_third rpc_task_wakeup_fourth
+    rpc_task_wakeup_fifth rpc_task_wakeup_sixth rpc_task_wakeup_seventh rpc_task_wakeup_eighth);
 
 /// A call goes to sleep on a queue.
 #[inline(always)]

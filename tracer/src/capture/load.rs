@@ -47,8 +47,8 @@ const MAX_RPC_BUCKETS: u32 = 131_072;
 const MAX_RPC_STEPS: u32 = 8_192;
 /// Room for series x errors.
 const MAX_RPC_ERRORS: u32 = 4_096;
-/// The same as for series for each program that stands in for the one of a hook.
-const MAX_STAND_IN_SERIES: u32 = 512;
+/// The same for all programs together that stand in for the one of a hook.
+const MAX_STAND_IN_SERIES: u32 = 1_024;
 /// Room for calls that are between the first and the last program of a hook, where there are several.
 const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
@@ -122,9 +122,7 @@ pub(super) fn load(
         .map_max_entries("USER_STACKS", MAX_USER_STACKS)
         .map_max_entries("WAKES", MAX_WAKES)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
-        .map_max_entries("RPC_STATS_SECOND", stand_in_series)
-        .map_max_entries("RPC_STATS_THIRD", stand_in_series)
-        .map_max_entries("RPC_STATS_FOURTH", stand_in_series)
+        .map_max_entries("RPC_STATS_STAND_IN", stand_in_series)
         .map_max_entries("MARKS", if stand_ins { MAX_MARKS } else { 1 })
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("RPC_STEPS", MAX_RPC_STEPS)

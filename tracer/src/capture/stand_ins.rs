@@ -39,8 +39,8 @@ fn preempts(release: &str) -> bool {
 }
 
 /// The names that the further programs of a hook may have, in the order in which they have to run.
-pub(super) fn names(hook: &str) -> [String; 3] {
-    ["second", "third", "fourth"].map(|ordinal| format!("{hook}_{ordinal}"))
+pub(super) fn names(hook: &str) -> [String; 7] {
+    ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"].map(|ordinal| format!("{hook}_{ordinal}"))
 }
 
 /// What was left out so far, to tell what is left out from now on.

@@ -8,7 +8,9 @@ use std::{
 use anyhow::Result;
 use nfslat_common::{
     buckets,
-    rpc::{ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
+    rpc::{
+        ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStandInKey, RpcStats, part,
+    },
 };
 
 use super::{
@@ -77,10 +79,11 @@ impl Calls {
         // the count lacks.
         let counts = maps::read_all::<RpcBucketKey, u64>(maps::data(session.bpf(), "RPC_BUCKETS")?)?;
         let mut stats: BTreeMap<RpcKey, Vec<RpcStats>> = BTreeMap::new();
-        for table in ["RPC_STATS", "RPC_STATS_SECOND", "RPC_STATS_THIRD", "RPC_STATS_FOURTH"] {
-            for (key, per_cpu) in maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), table)?)? {
-                stats.entry(key).or_default().extend(per_cpu);
-            }
+        let firsts = maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), "RPC_STATS")?)?;
+        let stand_ins = maps::data(session.bpf(), "RPC_STATS_STAND_IN")?;
+        let stand_ins = maps::read_all_per_cpu::<RpcStandInKey, RpcStats>(stand_ins)?;
+        for (key, per_cpu) in firsts.into_iter().chain(stand_ins.into_iter().map(|(key, sums)| (key.rpc, sums))) {
+            stats.entry(key).or_default().extend(per_cpu);
         }
         let mut added: BTreeMap<u32, RpcSlice> = BTreeMap::new();
         for (key, per_cpu) in &stats {
