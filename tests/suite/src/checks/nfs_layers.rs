@@ -1,4 +1,4 @@
-//! Which layer held up NFS calls: causes made one at a time, each of which has to be named, and none where there is none.
+//! Which layer held up NFS calls: causes made one at a time. Each has to be named, and none where there is none.
 //!
 //! Each check mounts for itself: TCP remembers the shortest round trip of a connection.
 

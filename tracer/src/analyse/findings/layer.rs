@@ -63,7 +63,8 @@ fn words(answer: &Answer, row: &LayersRow) -> Words {
             layer: Layer::Server,
             evidence: Some(put_off(answer, row)),
             refutes: "the threads that waited use another mount: waits of this kind are not told apart by mount",
-            next: "see whether the server was restarted or failed over, or recalls a delegation or layout from another client",
+            next: "see whether the server was restarted or failed over, or recalls a delegation or layout from \
+                another client",
         },
         Verdict::Loss => Words {
             claim: format!(
@@ -72,20 +73,25 @@ fn words(answer: &Answer, row: &LayersRow) -> Words {
             ),
             layer: Layer::NetworkPath,
             evidence: None,
-            refutes: "the connection was cut on purpose in the window (server restart, failover): what was on its way is sent again then",
-            next: "count drops along the path (ip -s link, ethtool -S, the switch ports, the hypervisor's), and compare with another client of the server",
+            refutes: "the connection was cut on purpose in the window (server restart, failover): what was on \
+                its way is sent again then",
+            next: "count drops along the path (ip -s link, ethtool -S, the switch ports, the hypervisor's), and \
+                compare with another client of the server",
         },
         Verdict::OneTransport => one_transport(answer, row),
         Verdict::NetworkPath => Words {
             claim: format!(
-                "The network path to the server of {place} is long: TCP's shortest round trip is {}, and from sending a call to its reply it takes {} at the median.",
+                "The network path to the server of {place} is long: TCP's shortest round trip is {}, and from \
+                    sending a call to its reply it takes {} at the median.",
                 duration(row.tcp_min_rtt_ns.unwrap_or(0)),
                 duration(row.rtt_p50_ns.unwrap_or(0)),
             ),
             layer: Layer::NetworkPath,
             evidence: None,
-            refutes: "the same round trip from other clients at the same distance: then the server's own TCP is slow to answer, or all paths are as long",
-            next: "compare TCP's shortest round trip (ss -ti) of another client of the same server: if it is short there, this machine's path is the cause (for a virtual machine also its hypervisor)",
+            refutes: "the same round trip from other clients at the same distance: then the server's own TCP is \
+                slow to answer, or all paths are as long",
+            next: "compare TCP's shortest round trip (ss -ti) of another client of the same server: if it is \
+                short there, this machine's path is the cause (for a virtual machine also its hypervisor)",
         },
         Verdict::Server | Verdict::NetworkOrServer => server(row, &place),
         Verdict::ClientQueue => Words {
@@ -127,7 +133,8 @@ fn words(answer: &Answer, row: &LayersRow) -> Words {
             },
             layer: Layer::None,
             evidence: None,
-            refutes: "another client of the same server is much faster: what is slow here is told by fixed limits (20 ms from sending to the reply beyond the path, 2 ms for the path)",
+            refutes: "another client of the same server is much faster: what is slow here is told by fixed \
+                limits (20 ms from sending to the reply beyond the path, 2 ms for the path)",
             next: "",
         },
     }
@@ -138,7 +145,8 @@ fn server(row: &LayersRow, place: &str) -> Words {
     let subject = if knows_path { "The server" } else { "The network path or the server" };
     Words {
         claim: format!(
-            "{subject} of {place} is slow to answer {}: from sending to the reply it takes {} at the median over all calls, {} at p99.",
+            "{subject} of {place} is slow to answer {}: from sending to the reply it takes {} at the median \
+                over all calls, {} at p99.",
             listed(&row.operations),
             duration(row.rtt_p50_ns.unwrap_or(0)),
             duration(row.rtt_p99_ns.unwrap_or(0)),
@@ -146,12 +154,16 @@ fn server(row: &LayersRow, place: &str) -> Words {
         layer: if knows_path { Layer::Server } else { Layer::NetworkOrServer },
         evidence: None,
         refutes: if knows_path {
-            "large reads or writes only, at the rate of the link: then it is the transfer; or the path became longer within the last 5 minutes: TCP remembers its shortest round trip for so long; or another client of the same server is fast in the same operation"
+            "large reads or writes only, at the rate of the link: then it is the transfer; or the path became \
+                longer within the last 5 minutes: TCP remembers its shortest round trip for so long; or another \
+                client of the same server is fast in the same operation"
         } else {
-            "TCP's shortest round trip (ss -ti), of a connection made while calls were slow, is as long as theirs: then it is the path; or it is short: then it is the server"
+            "TCP's shortest round trip (ss -ti), of a connection made while calls were slow, is as long as \
+                theirs: then it is the path; or it is short: then it is the server"
         },
         next: if knows_path {
-            "look at the server: its disks, its CPUs, its NFS threads; and at another client of it, which then has the same times"
+            "look at the server: its disks, its CPUs, its NFS threads; and at another client of it, which then \
+                has the same times"
         } else {
             "trace another client of the same server: higher on one client only means that client's path"
         },
@@ -217,7 +229,8 @@ fn parts(row: &LayersRow) -> String {
 fn round_trips(row: &LayersRow) -> String {
     let known = |ns: Option<u64>| ns.map_or_else(|| "not known".to_owned(), duration);
     let mut text = format!(
-        "from sending to the reply {} at the median, {} at p99, {} at least; TCP's round trip {} at least (it may be 5 minutes old), {} now; {}",
+        "from sending to the reply {} at the median, {} at p99, {} at least; TCP's round trip {} at least (it \
+            may be 5 minutes old), {} now; {}",
         known(row.rtt_p50_ns),
         known(row.rtt_p99_ns),
         known(row.rtt_min_ns),
@@ -270,7 +283,8 @@ const fn what_for(queue: RpcStep) -> &'static str {
 const fn remedy(queue: RpcStep) -> &'static str {
     match queue {
         RpcStep::SessionSlot => {
-            "more slots: nfs.max_session_slots here and the server's own limit (the smaller counts); or fewer calls at once"
+            "more slots: nfs.max_session_slots here and the server's own limit (the smaller counts); or fewer \
+                calls at once"
         }
         RpcStep::XprtSlot => {
             "more slots: sunrpc.tcp_max_slot_table_entries (set before the mount); nconnect adds connections"
