@@ -102,7 +102,10 @@ fn cpu(machine: &Machine) -> Result<Outcome> {
     let (_, row) = traced(machine, &mount, "nfs-meta", 1)?;
     drop(starved);
     let mut complaints = Complaints::default();
-    expect(&mut complaints, &row, "server");
+    // Where not one call was fast, the path may have become longer for all that can be known from here.
+    let verdict = row.verdict.as_str();
+    complaints
+        .unless(["server", "network-or-server"].contains(&verdict), || format!("it should be the server: {row:?}"));
     complaints.settle()
 }
 
