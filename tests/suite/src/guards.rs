@@ -7,9 +7,13 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{self, Command},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::process::PATIENCE;
 
 /// A file system in memory.
 #[derive(Debug)]
@@ -30,6 +34,21 @@ impl SmallDisk {
             return Err(io::Error::last_os_error()).context("mounting a file system in memory");
         }
         Ok(Self { folder })
+    }
+
+    /// Waits until the client has forgotten its servers. A mount goes away a while after it was unmounted, when it has given
+    /// back what the server lent it, and until then another one gets its connection and its session.
+    pub fn wait_for_none() -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let servers = fs::read_to_string("/proc/fs/nfsfs/servers").unwrap_or_default();
+            // The first line is a heading.
+            if servers.lines().count() <= 1 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "the client keeps its servers: {servers}");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Where it is mounted.
@@ -130,6 +149,21 @@ impl NfsMount {
         Ok(Self { folder })
     }
 
+    /// Waits until the client has forgotten its servers. A mount goes away a while after it was unmounted, when it has given
+    /// back what the server lent it, and until then another one gets its connection and its session.
+    pub fn wait_for_none() -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let servers = fs::read_to_string("/proc/fs/nfsfs/servers").unwrap_or_default();
+            // The first line is a heading.
+            if servers.lines().count() <= 1 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "the client keeps its servers: {servers}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -150,6 +184,9 @@ fn unmount(path: &Path) {
     }
 }
 
+/// One band for all priorities, and a fourth for what is sorted out.
+const BANDS: &str = "qdisc replace dev lo root handle 1: prio bands 4 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+
 /// A loopback interface on which packets take a while, or get lost.
 #[derive(Debug)]
 pub struct SlowLoopback(());
@@ -160,15 +197,20 @@ impl SlowLoopback {
         Self::as_told(&[&format!("qdisc replace dev lo root netem delay {delay} limit 100000")])
     }
 
-    /// Loses this share of packets, such as `3%`.
+    /// Loses this share of what is sent to the NFS server, such as `3%`. What comes back is not lost: for want of an
+    /// acknowledgement the server gets things twice, which TCP tells from loss.
     pub fn losing(share: &str) -> Result<Self> {
-        Self::as_told(&[&format!("qdisc replace dev lo root netem loss {share}")])
+        Self::as_told(&[
+            BANDS,
+            &format!("qdisc add dev lo parent 1:4 netem loss {share} limit 100000"),
+            "filter add dev lo protocol ip parent 1: prio 1 u32 match ip dport 2049 0xffff flowid 1:4",
+        ])
     }
 
     /// Delays what is sent from one port by `delay`.
     pub fn from_port(port: u16, delay: &str) -> Result<Self> {
         Self::as_told(&[
-            "qdisc replace dev lo root handle 1: prio bands 4 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+            BANDS,
             &format!("qdisc add dev lo parent 1:4 netem delay {delay} limit 100000"),
             &format!("filter add dev lo protocol ip parent 1: prio 1 u32 match ip sport {port} 0xffff flowid 1:4"),
         ])

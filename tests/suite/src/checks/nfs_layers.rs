@@ -51,7 +51,7 @@ const CROWD: usize = 8;
 fn healthy(machine: &Machine) -> Result<Outcome> {
     let mut complaints = Complaints::default();
     for version in ["3", "4.2"] {
-        let mount = NfsMount::of_version(version)?;
+        let mount = new_mount(version)?;
         let (_, row) = traced(machine, &mount, "nfs-meta", 1)?;
         expect(&mut complaints, &row, "healthy");
         adds_up(&mut complaints, &row);
@@ -61,7 +61,7 @@ fn healthy(machine: &Machine) -> Result<Outcome> {
 
 fn path(machine: &Machine) -> Result<Outcome> {
     let _slow = SlowLoopback::by("10ms")?;
-    let mount = NfsMount::of_version("4.2")?;
+    let mount = new_mount("4.2")?;
     let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "network-path");
@@ -74,8 +74,8 @@ fn path(machine: &Machine) -> Result<Outcome> {
 }
 
 fn loss(machine: &Machine) -> Result<Outcome> {
-    let mount = NfsMount::of_version("3")?;
-    let _lossy = SlowLoopback::losing("4%")?;
+    let mount = new_mount("3")?;
+    let _lossy = SlowLoopback::losing("10%")?;
     let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "loss");
@@ -84,6 +84,7 @@ fn loss(machine: &Machine) -> Result<Outcome> {
 }
 
 fn disk(machine: &Machine) -> Result<Outcome> {
+    NfsMount::wait_for_none()?;
     let mount = NfsMount::of_export("/slow", "")?;
     let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
     let mut complaints = Complaints::default();
@@ -97,7 +98,7 @@ fn disk(machine: &Machine) -> Result<Outcome> {
 }
 
 fn cpu(machine: &Machine) -> Result<Outcome> {
-    let mount = NfsMount::of_version("4.2")?;
+    let mount = new_mount("4.2")?;
     let starved = Starved::threads_of("nfsd")?;
     let (_, row) = traced(machine, &mount, "nfs-meta", 1)?;
     drop(starved);
@@ -115,7 +116,7 @@ fn session(machine: &Machine) -> Result<Outcome> {
         return few_transport_slots(machine, "4.2");
     }
     let _few = Parameter::set("nfs", "max_session_slots", "2")?;
-    let mount = NfsMount::of_version("4.2")?;
+    let mount = new_mount("4.2")?;
     crowded(machine, &mount, "session-slot")
 }
 
@@ -128,7 +129,7 @@ fn few_transport_slots(machine: &Machine, version: &str) -> Result<Outcome> {
         Parameter::set("sunrpc", "tcp_slot_table_entries", "2")?,
         Parameter::set("sunrpc", "tcp_max_slot_table_entries", "2")?,
     ];
-    let mount = NfsMount::of_version(version)?;
+    let mount = new_mount(version)?;
     crowded(machine, &mount, "xprt-slot")
 }
 
@@ -144,6 +145,7 @@ fn crowded(machine: &Machine, mount: &NfsMount, queue: &str) -> Result<Outcome> 
 }
 
 fn flow(machine: &Machine) -> Result<Outcome> {
+    NfsMount::wait_for_none()?;
     let mount = NfsMount::of_export("/export", ",nconnect=4")?;
     let port = first_port(mount.path())?;
     let _slow = SlowLoopback::from_port(port, "40ms")?;
@@ -167,6 +169,12 @@ fn first_port(mount: &str) -> Result<u16> {
     // xprt: tcp PORT ...
     let port = transport.split_whitespace().nth(1).and_then(|port| port.parse().ok());
     port.with_context(|| format!("no port in {transport:?}"))
+}
+
+/// A mount with a connection of its own.
+fn new_mount(version: &str) -> Result<NfsMount> {
+    NfsMount::wait_for_none()?;
+    NfsMount::of_version(version)
 }
 
 /// Traces programs that work on a mount, and takes the row about it.
