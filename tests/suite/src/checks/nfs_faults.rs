@@ -68,11 +68,12 @@ fn loaded_late(machine: &Machine) -> Result<Outcome> {
 
 fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
     let mount = NfsMount::of_version("3")?;
-    let leased = NamedTempFile::new_in("/export").context("making a file on the server")?;
-    let name = leased.path().file_name().context("the file has no name")?;
+    // Closed: nobody can lease a file that is open for writing.
+    let leased = NamedTempFile::new_in("/export").context("making a file on the server")?.into_temp_path();
+    let name = leased.file_name().context("the file has no name")?;
     // The server may not write until the lease is given back, and says so: try again, which the client does after 5 s
     // (`NFS_JUKEBOX_RETRY_TIME`).
-    let lease = Lease::take(leased.path())?;
+    let lease = Lease::take(&leased)?;
     let mut file = OpenOptions::new().write(true).open(Path::new(mount.path()).join(name)).context("opening by NFS")?;
     let trace = Trace::start(machine, ["--duration", "120"])?;
     let writer = thread::spawn(move || file.write_all(b"after").and_then(|()| file.sync_all()));
