@@ -39,17 +39,17 @@ fn bpf(command: libc::c_long, attributes: &Attributes) -> io::Result<OwnedFd> {
     }
 }
 
-/// The objects that a process holds.
-pub fn held_by(pid: u32) -> Result<BTreeSet<Object>> {
+/// What the kernel says of each descriptor of a process.
+fn descriptors_of(pid: u32) -> Result<Vec<String>> {
     let folder = format!("/proc/{pid}/fdinfo");
     let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
-    let mut objects = BTreeSet::new();
-    for entry in entries {
-        // A descriptor may be closed meanwhile.
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        objects.extend(text.lines().filter_map(object_in));
-    }
-    Ok(objects)
+    // A descriptor may be closed meanwhile.
+    entries.map(|entry| Ok(fs::read_to_string(entry?.path()).unwrap_or_default())).collect()
+}
+
+/// The objects that a process holds.
+pub fn held_by(pid: u32) -> Result<BTreeSet<Object>> {
+    Ok(descriptors_of(pid)?.iter().flat_map(|text| text.lines()).filter_map(object_in).collect())
 }
 
 fn object_in(line: &str) -> Option<Object> {
@@ -66,14 +66,8 @@ fn object_in(line: &str) -> Option<Object> {
 /// What the verifier spent on each program that a process holds, in instructions; empty before 5.16, which does not tell
 /// (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
 pub fn verified_instructions(pid: u32) -> Result<Vec<u64>> {
-    let folder = format!("/proc/{pid}/fdinfo");
-    let entries = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
-    let mut spent = Vec::new();
-    for entry in entries {
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        spent.extend(text.lines().filter_map(|line| line.strip_prefix("verified_insns:")?.trim().parse::<u64>().ok()));
-    }
-    Ok(spent)
+    let spent = |line: &str| line.strip_prefix("verified_insns:")?.trim().parse().ok();
+    Ok(descriptors_of(pid)?.iter().flat_map(|text| text.lines()).filter_map(spent).collect())
 }
 
 /// Whether the kernel still has an object.

@@ -196,6 +196,13 @@ mod tests {
     }
 
     #[test]
+    fn a_process_id_used_again_has_the_last_name() {
+        let mut recording = recording(vec![series(0, 1, 10, HolderKind::Writer, 100)], Vec::new());
+        recording.processes.push(Process { pid: 10, comm: "later".into(), ..Process::default() });
+        assert_eq!(row_of(&recording, 10).comm, "later");
+    }
+
+    #[test]
     fn a_histogram_of_waits_for_several_memory_maps_belongs_to_none() {
         let locks = vec![series(1, 1, 10, HolderKind::Writer, 100), series(1, 1, 30, HolderKind::Writer, 60)];
         let row = row_of(&recording(locks, vec![histogram(1, 1, 50, 4)]), 10);

@@ -24,7 +24,8 @@ pub const READABLE: Check = Check { name: "doctor::says_what_works", stage: Stag
 pub(super) const WITH_NFS: Check =
     Check { name: "doctor::nfs_probes_are_attached", stage: Stage::WithNfs, run: with_nfs };
 
-/// No program comes near what the verifier takes: one that does loads on this kernel, and not on the next.
+/// No program comes near what the verifier takes: one that does loads on this kernel, and not on the next. Kernels before
+/// 5.16 do not tell how near; there it is seen only that all of them load.
 pub(super) const VERIFIER: Check = Check { name: "doctor::verifier_has_room", stage: Stage::WithNfs, run: verifier };
 
 /// A kernel takes a million instructions (`BPF_COMPLEXITY_LIMIT_INSNS`, `include/linux/bpf_verifier.h`).

@@ -1,7 +1,7 @@
-//! No NFS, NFS that comes late, and a server that goes away.
+//! No NFS, NFS that comes late, a server that asks to wait, and one that goes away.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::fd::AsRawFd,
     path::Path,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tempfile::NamedTempFile;
 
 use crate::{
     answer::Rpc,
@@ -67,9 +68,9 @@ fn loaded_late(machine: &Machine) -> Result<Outcome> {
 
 fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
     let mount = NfsMount::of_version("3")?;
-    let name = "leased";
-    let leased = Path::new("/export").join(name);
-    fs::write(&leased, "before").with_context(|| format!("writing {}", leased.display()))?;
+    // Closed: nobody can lease a file that is open for writing.
+    let leased = NamedTempFile::new_in("/export").context("making a file on the server")?.into_temp_path();
+    let name = leased.file_name().context("the file has no name")?;
     // The server may not write until the lease is given back, and says so: try again, which the client does after 5 s
     // (`NFS_JUKEBOX_RETRY_TIME`).
     let lease = Lease::take(&leased)?;
