@@ -179,7 +179,9 @@ pub mod marked {
     pub const BEGIN: u32 = 1;
     /// `rpc_task_end`.
     pub const END: u32 = 2;
-    /// Room for so many, a power of two and at most the alignment of an `rpc_task`.
+    /// `mm_filemap_fault`.
+    pub const FAULT: u32 = 3;
+    /// Room for so many, a power of two and at most the alignment of an `rpc_task` and a `task_struct`.
     pub const COUNT: u32 = 4;
 }
 

@@ -111,8 +111,8 @@ pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::wi
 #[map]
 pub(crate) static RPC_STATS_STAND_IN: PerCpuHashMap<RpcStandInKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
-/// Events that a program of a hook has seen and the last has not yet, with the time at which the
-/// call began: the kernel uses the memory of a task again for the next call.
+/// Events that a program of a hook has seen and the last has not yet, by the address of the call's or the thread's task.
+/// The value tells one event of a task from the next: the kernel uses the memory of a task again.
 #[map]
 pub(crate) static MARKS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
 

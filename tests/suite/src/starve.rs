@@ -1,4 +1,4 @@
-//! Threads that hardly get a CPU: they run when nothing else wants to, and something else always does.
+//! Taking from others what they need: CPU, memory.
 
 use std::{
     fs, io,
@@ -7,11 +7,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Threads that are starved until this is dropped.
+/// Threads that hardly get a CPU until this is dropped: they run when nothing else wants to, and something else always
+/// does.
 #[derive(Debug)]
 pub struct Starved {
     tids: Vec<i32>,
@@ -67,4 +69,40 @@ fn set_class(tid: i32, class: i32) -> Result<()> {
         bail!("giving thread {tid} the scheduling class {class}: {}", io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// A kernel that is told to give memory back again and again until this is dropped. Its NFS server (6.14 and later) then
+/// takes back the slots that it gave to sessions.
+#[derive(Debug)]
+pub struct Squeezed {
+    stop: Arc<AtomicBool>,
+    squeezer: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Squeezed {
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    /// Starts with it.
+    pub fn kernel() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let squeezer = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // What can be freed besides pages: Documentation/admin-guide/sysctl/vm.rst.
+                fs::write("/proc/sys/vm/drop_caches", "2")?;
+                thread::sleep(Self::PAUSE);
+            }
+            Ok(())
+        });
+        Self { stop, squeezer: Some(squeezer) }
+    }
+}
+
+impl Drop for Squeezed {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(Ok(Err(error))) = self.squeezer.take().map(JoinHandle::join) {
+            eprintln!("the kernel was not told to give memory back: {error}");
+        }
+    }
 }

@@ -8,30 +8,54 @@ use aya_ebpf::{
     macros::{btf_tracepoint, kprobe},
     programs::{BtfTracePointContext, ProbeContext},
 };
+use nfslat_common::rpc::marked;
 
 use crate::{
     kernel::{self, FILE_INODE, INODE_SUPERBLOCK, MAPPING_HOST, SUPERBLOCK_DEVICE, VM_FAULT_VMA, VMA_FILE},
     maps::THREADS,
+    probes::stand_in::{self, Place},
     window,
 };
 
-/// A fault on a file begins: the argument is the file's `address_space`.
+/// A fault on a file begins: the arguments are the file's `address_space` and the page's number in it.
 #[btf_tracepoint(function = "mm_filemap_fault")]
 pub(crate) fn mm_filemap_fault(ctx: BtfTracePointContext) -> i32 {
+    stand_in::mark(marked::FAULT, thread(), page(&ctx));
     note_mapping(&ctx)
 }
 
-/// Does the same once more, in case the first was left out: see `probes::stand_in`. It changes nothing
-/// if it was not.
-#[btf_tracepoint(function = "mm_filemap_fault")]
-pub(crate) fn mm_filemap_fault_second(ctx: BtfTracePointContext) -> i32 {
-    note_mapping(&ctx)
+/// Further programs of the hook: each does the work if every one before it was left out. These events are frequent, and
+/// reading the file's device takes long enough to be preempted.
+macro_rules! stand_ins {
+    ($($name:ident $place:ident),*) => {$(
+        #[btf_tracepoint(function = "mm_filemap_fault")]
+        pub(crate) fn $name(ctx: BtfTracePointContext) -> i32 {
+            if stand_in::is_needed(marked::FAULT, thread(), page(&ctx), Place::$place) {
+                return note_mapping(&ctx);
+            }
+            0
+        }
+    )*};
 }
 
-/// And once more: these events are frequent, and reading the file's device takes long enough to be preempted.
-#[btf_tracepoint(function = "mm_filemap_fault")]
-pub(crate) fn mm_filemap_fault_third(ctx: BtfTracePointContext) -> i32 {
-    note_mapping(&ctx)
+stand_ins! {
+    mm_filemap_fault_second Between,
+    mm_filemap_fault_third Between,
+    mm_filemap_fault_fourth Between,
+    mm_filemap_fault_fifth Last
+}
+
+#[inline(always)]
+fn thread() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Tells a thread's fault from its next one. Faults on the same page of the same file may be taken for one: they say the
+/// same.
+#[inline(always)]
+fn page(ctx: &BtfTracePointContext) -> u64 {
+    ctx.arg::<u64>(0) ^ ctx.arg::<u64>(1).rotate_right(16)
 }
 
 #[inline(always)]
@@ -55,9 +79,7 @@ fn note(inode: Option<*const u8>) -> i32 {
     if window::moment().is_none() {
         return 0;
     }
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() } as *const u8;
-    let Some(key) = kernel::key_at(task) else { return 0 };
+    let Some(key) = kernel::key_at(thread() as *const u8) else { return 0 };
     let Some(thread) = THREADS.get_ptr_mut(key) else { return 0 };
     let superblock = inode.and_then(|inode| kernel::read_at::<*const u8>(inode, INODE_SUPERBLOCK.load()));
     let device = superblock.and_then(|superblock| kernel::read_at::<u32>(superblock, SUPERBLOCK_DEVICE.load()));

@@ -23,12 +23,12 @@ use crate::{
 #[unsafe(no_mangle)]
 static STAND_INS: Global<u32> = Global::new(0);
 
-/// Says that the first program of a hook ([`marked`]) has seen this event of a call, which is told from other
-/// calls by its beginning. To be called first thing and for every event, for otherwise the next
+/// Says that the first program of a hook ([`marked`]) has seen this event of a task (a call's or a thread's), which
+/// `event` tells from the task's other events. To be called first thing and for every event, for otherwise the next
 /// program takes it for one that was left out.
 #[inline(always)]
-pub(super) fn mark(hook: u32, task: u64, began_ns: u64) {
-    if STAND_INS.load() != 0 && MARKS.insert(key(hook, task), began_ns, u64::from(BPF_ANY)).is_err() {
+pub(super) fn mark(hook: u32, task: u64, event: u64) {
+    if STAND_INS.load() != 0 && MARKS.insert(key(hook, task), event, u64::from(BPF_ANY)).is_err() {
         loss::count(LossKind::MarkTableFull);
     }
 }
@@ -44,15 +44,15 @@ pub(super) enum Place {
 
 /// True if every earlier program of the hook was left out for this event.
 #[inline(always)]
-pub(super) fn is_needed(hook: u32, task: u64, began_ns: u64, place: Place) -> bool {
+pub(super) fn is_needed(hook: u32, task: u64, event: u64, place: Place) -> bool {
     let key = key(hook, task);
     // SAFETY: a pointer from a map lookup, valid for the run of the program. A mark may be of an earlier
-    // call, at whose event the last program was left out.
-    let is_marked = MARKS.get_ptr(key).is_some_and(|mark| unsafe { *mark } == began_ns);
+    // event, at which the last program was left out.
+    let is_marked = MARKS.get_ptr(key).is_some_and(|mark| unsafe { *mark } == event);
     if place == Place::Last {
         let _ = MARKS.remove(key);
     } else if !is_marked {
-        mark(hook, task, began_ns);
+        mark(hook, task, event);
     }
     if !is_marked && let Some(count) = STOOD_IN.get_ptr_mut(hook & (marked::COUNT - 1)) {
         // SAFETY: as above. Atomic, as several programs share the count.

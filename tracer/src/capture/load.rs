@@ -49,7 +49,7 @@ const MAX_RPC_STEPS: u32 = 8_192;
 const MAX_RPC_ERRORS: u32 = 4_096;
 /// The same for all programs together that stand in for the one of a hook.
 const MAX_STAND_IN_SERIES: u32 = 1_024;
-/// Room for calls that are between the first and the last program of a hook, where there are several.
+/// Room for calls and faults that are between the first and the last program of a hook, where there are several.
 const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
 const MAX_IN_FLIGHT: u32 = 65_536;

@@ -22,11 +22,14 @@ const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "s
 /// Hooks whose further programs do the same once more, which changes nothing. How often all were
 /// left out for one event is not known, only that it was not more often than any. (Where all were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
-const REPEATED: [&str; 5] =
-    ["contention_begin", "sched_process_fork", "mm_filemap_fault", "rpc_task_sleep", "rpc_task_wakeup"];
+const REPEATED: [&str; 4] = ["contention_begin", "sched_process_fork", "rpc_task_sleep", "rpc_task_wakeup"];
 /// Hooks whose further programs know when they have to stand in, by number ([`marked`]).
-const MARKED: [(&str, u32); 3] =
-    [("rpc_stats_latency", marked::STATS), ("rpc_task_begin", marked::BEGIN), ("rpc_task_end", marked::END)];
+const MARKED: [(&str, u32); 4] = [
+    ("rpc_stats_latency", marked::STATS),
+    ("rpc_task_begin", marked::BEGIN),
+    ("rpc_task_end", marked::END),
+    ("mm_filemap_fault", marked::FAULT),
+];
 
 /// True if this kernel needs further programs.
 pub(super) fn needed(proc: &Path) -> bool {

@@ -18,7 +18,7 @@ use crate::{
     machine::{self, Machine},
     nfslat::Trace,
     process::{PATIENCE, Process},
-    starve::Starved,
+    starve::{Squeezed, Starved},
 };
 
 /// Nothing is slow, and nothing is said to be.
@@ -111,25 +111,19 @@ fn cpu(machine: &Machine) -> Result<Outcome> {
 }
 
 fn session(machine: &Machine) -> Result<Outcome> {
-    if machine::kernel_is_at_least(6, 14)? {
-        // Its server hands out more slots to a session that uses all it has: the transport has to be the narrow place.
-        return few_transport_slots(machine, "4.2");
-    }
     let _few = Parameter::set("nfs", "max_session_slots", "2")?;
     let mount = new_mount("4.2")?;
+    // Since 6.14 the server hands out more slots to a session that uses all it has, if there is memory.
+    let _squeezed = machine::kernel_is_at_least(6, 14)?.then(Squeezed::kernel);
     crowded(machine, &mount, "session-slot")
 }
 
 fn slots(machine: &Machine) -> Result<Outcome> {
-    few_transport_slots(machine, "3")
-}
-
-fn few_transport_slots(machine: &Machine, version: &str) -> Result<Outcome> {
     let _few = [
         Parameter::set("sunrpc", "tcp_slot_table_entries", "2")?,
         Parameter::set("sunrpc", "tcp_max_slot_table_entries", "2")?,
     ];
-    let mount = new_mount(version)?;
+    let mount = new_mount("3")?;
     crowded(machine, &mount, "xprt-slot")
 }
 
