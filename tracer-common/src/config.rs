@@ -12,6 +12,8 @@ pub struct Control {
     pub start_ns: u64,
     /// Intervals are cut here: what happens later adds nothing.
     pub end_ns: u64,
+    /// How long the window is to be, at most.
+    pub duration_ns: u64,
     /// 1 once every thread that existed at the start has an entry: a thread first seen later
     /// is new, or has begun to match the filter.
     pub snapshot_done: u32,
@@ -19,7 +21,12 @@ pub struct Control {
     /// for locks, so that what their holders waited for is known in the second.
     pub locks_later: u32,
 }
-const _: () = assert!(size_of::<Control>() == 24);
+const _: () = assert!(size_of::<Control>() == 32);
+
+impl Control {
+    /// Start and end are set so much ahead: the cut is the same for every CPU then, whatever it is about.
+    pub const LEAD_NS: u64 = 1_000_000;
+}
 
 /// Bits of the `FILTER_MODE` global; a thread must match all that are set. 0: every thread.
 pub mod filter {

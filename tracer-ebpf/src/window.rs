@@ -1,9 +1,13 @@
 //! The measuring window.
 //!
-//! User space sets start and end once, before the start. Every interval is cut at both, so the
-//! window is exact however late user space wakes up.
+//! Start and end are set ahead. Every interval is cut at both, so the window is exact however late user space wakes up.
+//! They are set here and not in user space: a thread that loses its CPU between a look at the clock and the setting sets an
+//! end that has passed, and then others have counted what comes after it.
+
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use nfslat_common::config::Control;
 
 use crate::{maps::CONTROL, verifier};
 
@@ -64,4 +68,35 @@ pub(crate) fn moment() -> Option<Moment> {
         snapshot_done: control.snapshot_done,
         locks_later: control.locks_later,
     })
+}
+
+/// Sets the start, and the end with it, if they are not set. Run by user space through an iterator.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn set_start(_ctx: *mut c_void) -> i32 {
+    let Some(control) = CONTROL.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a pointer from a map lookup. Nobody else writes while this runs; volatile, as others read.
+    unsafe {
+        if (&raw const (*control).start_ns).read_volatile() == 0 {
+            let start_ns = bpf_ktime_get_ns() + Control::LEAD_NS;
+            (&raw mut (*control).end_ns).write_volatile(start_ns + (*control).duration_ns);
+            (&raw mut (*control).start_ns).write_volatile(start_ns);
+        }
+    }
+    0
+}
+
+/// Moves the end to now, unless it comes before. Run likewise, and once for each thread: what comes later moves nothing.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn set_end(_ctx: *mut c_void) -> i32 {
+    let Some(control) = CONTROL.get_ptr_mut(0) else { return 0 };
+    // SAFETY: as above.
+    unsafe {
+        let end_ns = bpf_ktime_get_ns() + Control::LEAD_NS;
+        if (&raw const (*control).end_ns).read_volatile() > end_ns {
+            (&raw mut (*control).end_ns).write_volatile(end_ns);
+        }
+    }
+    0
 }

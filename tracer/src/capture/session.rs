@@ -64,6 +64,7 @@ pub struct Session {
     left_out_before: LeftOut,
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
+    duration_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -119,6 +120,7 @@ impl Session {
             left_out_before: LeftOut::default(),
             start_ns: 0,
             end_ns: 0,
+            duration_ns: 0,
             logger,
         };
         session.attach_scheduler(settings.filter.command, &lock_functions)?;
@@ -133,10 +135,15 @@ impl Session {
     /// If the kernel refuses.
     pub fn open_window(&mut self, duration: Duration) -> Result<()> {
         self.left_out_before = LeftOut::read(&self.bpf, &self.roots.proc)?;
-        // A little ahead, so that the setting is in place on every CPU when the window opens.
-        self.start_ns = monotonic_ns() + 1_000_000;
-        self.end_ns = self.start_ns.saturating_add(duration.as_nanos().try_into().unwrap_or(u64::MAX / 4));
+        self.duration_ns = duration.as_nanos().try_into().unwrap_or(u64::MAX).min(u64::MAX / 4);
         self.set_control(Phase::Opening)?;
+        self.set_window("set_start")?;
+        if self.start_ns == 0 {
+            // Without task iterators.
+            self.start_ns = monotonic_ns() + Control::LEAD_NS;
+            self.end_ns = self.start_ns + self.duration_ns;
+            self.set_control(Phase::Opening)?;
+        }
         while monotonic_ns() <= self.start_ns {
             std::hint::spin_loop();
         }
@@ -176,10 +183,11 @@ impl Session {
     /// # Errors
     /// If the kernel refuses.
     pub fn close_window(&mut self) -> Result<()> {
-        let now_ns = monotonic_ns();
-        if now_ns < self.end_ns {
-            // A little ahead again: the cut is the same for every CPU.
-            self.end_ns = self.end_ns.min(now_ns + 1_000_000);
+        let planned_ns = self.end_ns;
+        self.set_window("set_end")?;
+        if self.end_ns == planned_ns && monotonic_ns() < planned_ns {
+            // Without task iterators.
+            self.end_ns = planned_ns.min(monotonic_ns() + Control::LEAD_NS);
             self.set_control(Phase::Open)?;
         }
         while monotonic_ns() <= self.end_ns {
@@ -191,10 +199,20 @@ impl Session {
         self.run_over_threads("close_window")
     }
 
+    /// Runs a program that sets the start or the end, if this kernel has task iterators, and reads what it has set.
+    fn set_window(&mut self, name: &str) -> Result<()> {
+        self.run_over_threads(name)?;
+        let map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
+        let control = map.get(&0, 0).context("cannot read the measuring window")?;
+        (self.start_ns, self.end_ns) = (control.start_ns, control.end_ns);
+        Ok(())
+    }
+
     fn set_control(&mut self, phase: Phase) -> Result<()> {
         let control = Control {
             start_ns: self.start_ns,
             end_ns: self.end_ns,
+            duration_ns: self.duration_ns,
             snapshot_done: u32::from(phase != Phase::Opening),
             locks_later: u32::from(phase == Phase::ClosingOthers),
         };

@@ -66,6 +66,12 @@ impl Session {
             let error = brief(error);
             self.probes.push(not_attached("sched:sched_process_exec", "whose mmap_lock it is, after an exec", &error));
         }
+        for name in ["set_start", "set_end"] {
+            let program: &mut Iter = program(&mut self.bpf, name)?;
+            if let Err(error) = program.load("task", &btf) {
+                log::debug!("the window is set from user space: {:#}", brief(error));
+            }
+        }
         for name in ["open_window", "close_window"] {
             let program: &mut Iter = program(&mut self.bpf, name)?;
             let measures = "waits open at the start or the end";
