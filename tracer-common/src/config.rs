@@ -78,6 +78,13 @@ macro_rules! for_each_task_field {
             FILE_INODE = "file", "f_inode";
             INODE_SUPERBLOCK = "inode", "i_sb";
             SUPERBLOCK_DEVICE = "super_block", "s_dev";
+            SUPERBLOCK_MAGIC = "super_block", "s_magic";
+            INODE_NUMBER = "inode", "i_ino";
+            KIOCB_FILE = "kiocb", "ki_filp";
+            FILE_DENTRY = "file", "f_path.dentry";
+            PATH_DENTRY = "path", "dentry";
+            DENTRY_INODE = "dentry", "d_inode";
+            DENTRY_NAME = "dentry", "d_name.name";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";
             CGROUP_LEVEL = "cgroup", "level";

@@ -8,6 +8,7 @@
 
 pub mod buckets;
 pub mod config;
+pub mod file_ops;
 pub mod lock;
 pub mod loss;
 pub mod rpc;

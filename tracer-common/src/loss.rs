@@ -57,6 +57,9 @@ losses! {
     /// The table of steps or that of errors is full.
     RpcDetailFull = "rpc-detail-full",
         "calls whose errors, or whose time in queues before sending and after the reply, found no room; counts and latencies are not affected";
+    /// A table of operations on files is full.
+    FileOpsFull = "file-ops-full",
+        "operations on files that found no room: they are missing from the file operations, their percentiles, or the files";
     /// The table of calls in flight is full.
     InFlightFull = "in-flight-full",
         "calls that could not be followed while outstanding; if still open at the end they are not listed";

@@ -4,6 +4,7 @@ use aya::Pod;
 
 use crate::{
     config::{Control, RpcOffsets},
+    file_ops::{FileKey, FileOpBucketKey, FileOpKey, FileOpSums, FileSums, OpenFileOp},
     lock::{LockKey, LockSum, LockWaiter},
     rpc::{
         ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
@@ -24,12 +25,18 @@ macro_rules! plain_data {
 plain_data!(
     ClientInfo,
     Control,
+    FileKey,
+    FileOpBucketKey,
+    FileOpKey,
+    FileOpSums,
+    FileSums,
     InFlightCall,
     KernelStack,
     LockKey,
     LockSum,
     LockWaiter,
     Occupant,
+    OpenFileOp,
     RpcBucketKey,
     RpcErrorKey,
     RpcKey,

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use nfslat_common::{
     config::{Control, RpcOffsets},
+    file_ops::{FileKey, FileOpBucketKey, FileOpKey, FileOpSums, FileSums, OpenFileOp},
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
     rpc::{
@@ -143,3 +144,19 @@ pub(crate) static CLIENTS: HashMap<u32, ClientInfo> = HashMap::with_max_entries(
 /// Superblocks whose client is known, by address: the value is the client's address.
 #[map]
 pub(crate) static KNOWN_SUPERBLOCKS: HashMap<u64, u64> = HashMap::with_max_entries(4_096, 0);
+
+/// Operations on NFS files that have begun and not ended, by thread.
+#[map]
+pub(crate) static OPEN_FILE_OPS: HashMap<ThreadKey, OpenFileOp> = HashMap::with_max_entries(1, 0);
+
+/// Operations on NFS files, by process, file system and kind.
+#[map]
+pub(crate) static FILE_OPS: HashMap<FileOpKey, FileOpSums> = HashMap::with_max_entries(1, 0);
+
+/// Their latency histograms: one entry for each bucket in use.
+#[map]
+pub(crate) static FILE_OP_BUCKETS: HashMap<FileOpBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// NFS files that threads were blocked on.
+#[map]
+pub(crate) static FILES: HashMap<FileKey, FileSums> = HashMap::with_max_entries(1, 0);

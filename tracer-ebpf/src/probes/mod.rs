@@ -2,6 +2,7 @@
 
 mod clients;
 mod faults;
+mod file_ops;
 mod holders;
 mod lock_functions;
 mod locks;

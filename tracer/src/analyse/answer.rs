@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 pub use super::rpc::{ErrorRow, InFlightRow, Latency, ResentRow, RpcRow, StepRow};
 use super::{
     classify::{Class, Group, LockMode},
+    file_ops::{FileOpRow, FileRow, OpenFileOpRow},
     findings::Finding,
     identity::IdentityRow,
     layers::LayersRow,
@@ -73,6 +74,12 @@ pub struct Answer {
     pub in_flight: Vec<InFlightRow>,
     /// Transports of NFS calls and their TCP connections; most calls first.
     pub transports: Vec<TransportRow>,
+    /// Operations on files of NFS mounts, as programs see them; most time first.
+    pub file_ops: Vec<FileOpRow>,
+    /// Those open when the window closed, oldest first.
+    pub open_file_ops: Vec<OpenFileOpRow>,
+    /// NFS files that threads were blocked on, most time first; empty if not asked for.
+    pub files: Vec<FileRow>,
     /// Pressure stall totals over the window; `null` where the kernel has none.
     pub pressure: Option<Pressure>,
     /// The waits that can feed each pressure file, and those that feed none.

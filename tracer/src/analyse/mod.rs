@@ -5,6 +5,7 @@ pub mod answer;
 mod callers;
 pub mod classify;
 mod completeness;
+mod file_ops;
 pub mod findings;
 pub mod identity;
 pub mod layers;
@@ -19,6 +20,7 @@ mod transports;
 pub mod units;
 
 pub use answer::Answer;
+pub use file_ops::{FileOpLatency, FileOpProcess, FileOpRow, FileOpTotals, FileRow, OpenFileOpRow};
 pub use locks::LockRow;
 pub use memory_maps::{MemoryMapRow, Writer};
 pub use rpc::by_operation;
@@ -67,6 +69,9 @@ pub fn answer(recording: &Recording) -> Answer {
         rpc,
         in_flight,
         transports,
+        file_ops: file_ops::rows(recording),
+        open_file_ops: file_ops::open(recording),
+        files: file_ops::files(recording),
         pressure: recording.pressure,
         pressure_explained,
         some_thread,

@@ -12,6 +12,9 @@ use super::{
     settings::{Filter, Settings},
 };
 
+/// The kernel side, as it was built.
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"));
+
 /// Room for threads, and for what scales with them. The sums of a dead thread are read and its
 /// entry freed about once a second.
 const MAX_THREADS: u32 = 65_536;
@@ -53,6 +56,14 @@ const MAX_STAND_IN_SERIES: u32 = 1_024;
 const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
 const MAX_IN_FLIGHT: u32 = 65_536;
+/// Room for threads that are inside an operation on an NFS file.
+const MAX_OPEN_FILE_OPS: u32 = 16_384;
+/// Room for process x file system x kind of operation.
+const MAX_FILE_OPS: u32 = 16_384;
+/// Room for buckets in use of their histograms.
+const MAX_FILE_OP_BUCKETS: u32 = 65_536;
+/// Room for files that threads were blocked on.
+const MAX_FILES: u32 = 16_384;
 
 /// Loads the object; nothing is attached yet. `functions`: where locks are waited for, on a kernel that
 /// does not report it. `stand_ins`: hooks that can have several programs get them all.
@@ -77,6 +88,7 @@ pub(super) fn load(
         ("LOCK_MUTEX_START", "LOCK_MUTEX_LENGTH", &functions.mutex),
     ];
     let has_stand_ins = u32::from(stand_ins);
+    let files_wanted = u32::from(settings.files);
     let stand_in_series = if stand_ins { MAX_STAND_IN_SERIES } else { 1 };
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
@@ -98,6 +110,7 @@ pub(super) fn load(
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
         .override_global("STAND_INS", &has_stand_ins, true)
+        .override_global("FILES_WANTED", &files_wanted, true)
         .override_global("LOCKS_KNOWN", &locks_known_global, true)
         .override_global("LOCKS_BY_FUNCTION", &locks_by_function, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
@@ -127,8 +140,12 @@ pub(super) fn load(
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("RPC_STEPS", MAX_RPC_STEPS)
         .map_max_entries("RPC_ERRORS", MAX_RPC_ERRORS)
-        .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
-    loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")
+        .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT)
+        .map_max_entries("OPEN_FILE_OPS", MAX_OPEN_FILE_OPS)
+        .map_max_entries("FILE_OPS", MAX_FILE_OPS)
+        .map_max_entries("FILE_OP_BUCKETS", MAX_FILE_OP_BUCKETS)
+        .map_max_entries("FILES", if settings.files { MAX_FILES } else { 1 });
+    loader.load(OBJECT).context("cannot load the kernel side")
 }
 
 /// The length from which on waits are handed over one by one, given that from which on they are looked at.

@@ -1,6 +1,7 @@
 //! A tracing session: the kernel side loaded and attached, and its measuring window.
 
 mod attach;
+mod attach_files;
 mod attach_locks;
 
 use std::{
@@ -22,7 +23,7 @@ use nfslat_common::{
 };
 
 use super::{
-    kernel::{btf::KernelTypes, lock_functions::LockFunctions, maps},
+    kernel::{btf::KernelTypes, functions::Attached, lock_functions::LockFunctions, maps},
     load::{load, span_min_ns},
     preflight,
     proc::{Roots, own_cost},
@@ -58,6 +59,8 @@ pub struct Session {
     pub(super) roots: Roots,
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
+    /// Programs at functions, together those that make up for one another.
+    file_programs: Vec<Vec<Attached>>,
     /// True if hooks that can have two programs get both.
     stand_ins: bool,
     /// What the kernel left out before the window.
@@ -97,6 +100,7 @@ impl Session {
         let types = KernelTypes::read(&roots.btf())?;
         let layout = types.scheduler_layout()?;
         let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
+        let file_functions = types.file_functions(&roots.btf());
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
         let lock_functions = if layout.lock_events {
@@ -116,6 +120,7 @@ impl Session {
             roots,
             probes: Vec::new(),
             rpc_attached: false,
+            file_programs: Vec::new(),
             stand_ins,
             left_out_before: LeftOut::default(),
             start_ns: 0,
@@ -126,6 +131,9 @@ impl Session {
         session.attach_scheduler(settings.filter.command, &lock_functions)?;
         session.probes.push(user_stacks_status(settings.user_stacks, layout.task_registers));
         session.attach_rpc(rpc_offsets, false);
+        if session.rpc_attached {
+            session.attach_file_functions(&file_functions);
+        }
         Ok(session)
     }
 
@@ -134,7 +142,7 @@ impl Session {
     /// # Errors
     /// If the kernel refuses.
     pub fn open_window(&mut self, duration: Duration) -> Result<()> {
-        self.left_out_before = LeftOut::read(&self.bpf, &self.roots.proc)?;
+        self.left_out_before = LeftOut::read(&self.bpf, &self.file_programs, &self.roots.proc)?;
         self.duration_ns = duration.as_nanos().try_into().unwrap_or(u64::MAX).min(u64::MAX / 4);
         self.set_control(Phase::Opening)?;
         self.set_window("set_start")?;
@@ -172,8 +180,10 @@ impl Session {
             logger.flush();
         }
         if !self.rpc_attached && self.roots.has_module("sunrpc") && self.roots.has_module("nfs") {
-            let offsets = KernelTypes::read(&self.roots.btf()).and_then(|types| types.rpc_offsets(&self.roots.btf()));
-            self.attach_rpc(Some(offsets), true);
+            let types = KernelTypes::read(&self.roots.btf());
+            let functions = types.as_ref().map(|types| types.file_functions(&self.roots.btf())).unwrap_or_default();
+            self.attach_rpc(Some(types.and_then(|types| types.rpc_offsets(&self.roots.btf()))), true);
+            self.attach_file_functions(&functions);
         }
     }
 
@@ -232,6 +242,11 @@ impl Session {
         Ok(())
     }
 
+    /// True if operations on files are measured.
+    pub(super) fn measures_files(&self) -> bool {
+        !self.file_programs.is_empty()
+    }
+
     /// The loaded object, for reading its maps.
     pub(super) fn bpf(&self) -> &Ebpf {
         &self.bpf
@@ -244,16 +259,25 @@ impl Session {
 
     /// Runs and time of each program, where the kernel counts them.
     pub(super) fn program_costs(&self) -> Vec<ProgramCost> {
-        self.bpf
-            .programs()
-            .filter_map(|(name, program)| {
-                let info = program.info().ok()?;
-                let file = info.fd().ok()?;
-                let (runs, ns) = run_statistics(&self.roots, file.as_fd().as_raw_fd())?;
-                let counted = runs > 0;
-                Some(ProgramCost { name: name.to_owned(), runs: counted.then_some(runs), ns: counted.then_some(ns) })
-            })
-            .collect()
+        let cost = |name: &str, runs: u64, ns: u64| {
+            let counted = runs > 0;
+            ProgramCost { name: name.to_owned(), runs: counted.then_some(runs), ns: counted.then_some(ns) }
+        };
+        let loaded = self.bpf.programs().filter_map(|(name, program)| {
+            let info = program.info().ok()?;
+            let file = info.fd().ok()?;
+            let (runs, ns) = run_statistics(&self.roots, file.as_fd().as_raw_fd())?;
+            Some(cost(name, runs, ns))
+        });
+        let mut costs: Vec<_> = loaded.collect();
+        let at_functions = self.file_programs.iter().flatten();
+        let (runs, ns) = at_functions
+            .filter_map(|program| run_statistics(&self.roots, program.fd()))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if self.measures_files() {
+            costs.push(cost("file_op", runs, ns));
+        }
+        costs
     }
 
     /// Events since the window opened that the kernel handed to no program of their hook.
@@ -261,7 +285,9 @@ impl Session {
     /// # Errors
     /// If a map cannot be read.
     pub(super) fn left_out(&self) -> Result<BTreeMap<&'static str, u64>> {
-        let read = || LeftOut::read(&self.bpf, &self.roots.proc).map(|now| now.since(&self.left_out_before));
+        let read = || {
+            LeftOut::read(&self.bpf, &self.file_programs, &self.roots.proc).map(|now| now.since(&self.left_out_before))
+        };
         let first = read()?;
         if first.is_empty() {
             return Ok(first);

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ use anyhow::Result;
 use aya::Ebpf;
 use nfslat_common::rpc::marked;
 
-use super::kernel::maps;
+use super::kernel::{functions::Attached, maps};
 
 /// The first kernel that may preempt a task inside a tracepoint's program, as major version.
 const PREEMPTING: u32 = 7;
@@ -30,6 +30,9 @@ const MARKED: [(&str, u32); 4] = [
     ("rpc_task_end", marked::END),
     ("mm_filemap_fault", marked::FAULT),
 ];
+
+/// Programs at each function where the first may be left out.
+pub(super) const AT_FUNCTIONS: usize = 3;
 
 /// True if this kernel needs further programs.
 pub(super) fn needed(proc: &Path) -> bool {
@@ -54,11 +57,12 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Reads the kernel's counters. `proc`: the root of `/proc`.
+    /// Reads the kernel's counters. `at_functions`: programs at functions, together those that make up for one another.
+    /// `proc`: the root of `/proc`.
     ///
     /// # Errors
     /// If a map cannot be read.
-    pub(super) fn read(bpf: &Ebpf, proc: &Path) -> Result<Self> {
+    pub(super) fn read(bpf: &Ebpf, at_functions: &[Vec<Attached>], proc: &Path) -> Result<Self> {
         let alone = ALONE.iter().map(|hook| (*hook, misses(bpf, proc, hook).unwrap_or(0)));
         let repeated = REPEATED.iter().map(|hook| {
             let programs = [&[(*hook).to_owned()][..], &names(hook)].concat();
@@ -73,6 +77,8 @@ impl LeftOut {
             let others: u64 = stood_in.get(number as usize).map_or(0, |per_cpu| per_cpu.iter().sum());
             lost.insert(hook, first.saturating_sub(others));
         }
+        let all_missed = |programs: &Vec<Attached>| programs.iter().map(|program| misses_of(proc, program.fd())).min();
+        lost.insert("functions of nfs", at_functions.iter().filter_map(all_missed).flatten().sum());
         Ok(Self { lost })
     }
 
@@ -90,8 +96,11 @@ impl LeftOut {
 /// later); `None` if it is not loaded.
 fn misses(bpf: &Ebpf, proc: &Path, program: &str) -> Option<u64> {
     let info = bpf.program(program)?.info().ok()?;
-    let fd = info.fd().ok()?;
-    let text = fs::read_to_string(proc.join(format!("self/fdinfo/{}", fd.as_fd().as_raw_fd()))).ok()?;
+    misses_of(proc, info.fd().ok()?.as_fd().as_raw_fd())
+}
+
+fn misses_of(proc: &Path, fd: RawFd) -> Option<u64> {
+    let text = fs::read_to_string(proc.join(format!("self/fdinfo/{fd}"))).ok()?;
     Some(text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok()).unwrap_or(0))
 }
 

@@ -72,6 +72,10 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "WHEN", default_value = "on")]
     user_stacks: Switch,
 
+    /// Keep which NFS files were waited for
+    #[arg(long)]
+    files: bool,
+
     /// Keep a recording in this file, for nfslat report
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -136,6 +140,7 @@ impl TraceArgs {
             },
             min_wait: self.min_wait,
             user_stacks: self.user_stacks == Switch::On,
+            files: self.files,
         })
     }
 

@@ -2,6 +2,7 @@
 //! compared is computed from it, so it holds raw sums and histograms and no verdicts.
 
 mod file;
+mod file_ops;
 mod file_system;
 mod hist;
 mod host;
@@ -16,6 +17,7 @@ mod tcp;
 mod validate;
 
 pub use file::{FORMAT_VERSION, ReadError};
+pub use file_ops::{FileOp, FileOpSeries, FileOpSlice, FileOpTimes, OpenFileOp, WaitedFile};
 pub use file_system::FileSystem;
 pub use hist::Histogram;
 pub use host::{Cost, Host, Loss, Pressure, PressureLine, ProbeState, ProbeStatus, ProgramCost, hook};

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
-    RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice, Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport,
-    UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
+    Cost, FileOpSeries, FileOpSlice, FileOpTimes, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount,
+    OpenFileOp, Pressure, ProbeStatus, Process, RpcClient, RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice,
+    Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
+    WaitedFile, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -35,6 +36,15 @@ pub struct Recording {
     /// TCP connections of transports; `None` in recordings of older versions.
     #[serde(default)]
     pub tcp: Option<Tcp>,
+    /// Process x file system x kind of operation on NFS files; slices refer to them by index.
+    #[serde(default)]
+    pub file_op_series: Vec<FileOpSeries>,
+    /// Operations on NFS files open when the window closed.
+    #[serde(default)]
+    pub open_file_ops: Vec<OpenFileOp>,
+    /// NFS files that threads were blocked on, most time first; empty if not asked for.
+    #[serde(default)]
+    pub waited_files: Vec<WaitedFile>,
     /// Processes of the threads below; threads refer to them by index.
     pub processes: Vec<Process>,
     /// Threads; wait series refer to them by index.
@@ -115,6 +125,12 @@ pub struct Slice {
     /// Those that ended with an error.
     #[serde(default)]
     pub rpc_errors: Vec<RpcErrorSlice>,
+    /// Operations on NFS files done.
+    #[serde(default)]
+    pub file_ops: Vec<FileOpSlice>,
+    /// Their latencies.
+    #[serde(default)]
+    pub file_op_times: Vec<FileOpTimes>,
     /// Time of threads.
     pub threads: Vec<ThreadSlice>,
     /// Waits ended.

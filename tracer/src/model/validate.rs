@@ -57,6 +57,9 @@ impl Recording {
         for error in &slice.rpc_errors {
             within("a slice", "RPC series", error.series, self.rpc_series.len())?;
         }
+        for ops in &slice.file_ops {
+            within("a slice", "series of file operations", ops.series, self.file_op_series.len())?;
+        }
         for tcp in &slice.tcp {
             let connections = self.tcp.as_ref().map_or(0, |tcp| tcp.connections.len());
             within("a slice", "TCP connection", tcp.connection, connections)?;

@@ -2,6 +2,7 @@
 
 mod call_details;
 pub(super) mod clock;
+mod file_ops;
 mod footer;
 mod identity;
 mod locks;
@@ -33,6 +34,8 @@ pub fn render(answer: &Answer, style: Style) -> String {
         threads::processes(answer, style),
         locks::table(answer, style),
         identity::lines(answer, style),
+        file_ops::table(answer, style),
+        file_ops::files(answer, style),
         nfs::tables(answer, style),
         transports::table(answer, style),
         footer::lines(answer, style),

@@ -13,6 +13,8 @@ mod lifetime;
 mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
+mod nfs_file_ops;
+mod nfs_grace;
 mod nfs_layers;
 mod nfs_tcp;
 mod nfs_waits;
@@ -82,6 +84,7 @@ pub static ALL: &[Check] = &[
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
     nfs_faults::ASKED_TO_WAIT,
+    nfs_file_ops::TIMES,
     nfs_layers::HEALTHY,
     nfs_layers::PATH,
     nfs_layers::LOSS,
@@ -91,6 +94,7 @@ pub static ALL: &[Check] = &[
     nfs_layers::SLOTS,
     nfs_layers::FLOW,
     nfs_clients::DELAY,
+    nfs_grace::GRACE,
     nfs_faults::DEAD_SERVER,
 ];
 

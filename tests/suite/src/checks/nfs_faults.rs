@@ -18,9 +18,10 @@ use crate::{
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     guards::NfsMount,
-    machine::Machine,
+    machine::{self, Machine},
     nfslat::{Trace, answer_of, went_well},
     process::{PATIENCE, Process},
+    server,
 };
 
 /// Where there is no NFS, the rest is measured, and the answer says what was not.
@@ -83,12 +84,17 @@ fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
     drop(lease);
     writer.join().map_err(|_| anyhow!("the writer panicked"))?.context("writing by NFS")?;
 
+    let files_measured = machine::kernel_is_at_least(5, 11)?;
     let mut complaints = Complaints::default();
     complaints.unless(waited, || "the server did not ask the writer to wait".to_owned());
     let own = |rpc: &&Rpc| rpc.mount.as_deref() == Some(mount.path()) && rpc.op == "WRITE";
     let writes: Vec<_> = answer.rpc.iter().filter(own).map(|rpc| (rpc.count, rpc.in_flight)).collect();
     let verdict = answer.layers.iter().find(|row| row.mounts == [mount.path()]).map(|row| row.verdict.as_str());
     complaints.unless(verdict == Some("put-off"), || format!("the verdict is {verdict:?}: {:?}", answer.layers));
+    let open = answer.open_file_ops.iter().find(|open| open.pid == std::process::id());
+    complaints.unless(open.is_some_and(|open| open.age_ns > 1_000_000_000) || !files_measured, || {
+        format!("the writer is said to be in {open:?}")
+    });
     complaints.unless(writes == [(1, 1)], || format!("of WRITE (done, outstanding): {writes:?}, should be [(1, 1)]"));
     complaints.settle_for(&answer)
 }
@@ -124,6 +130,7 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
     let finished = trace.finish(PATIENCE)?;
     let late = begun.elapsed().saturating_sub(Duration::from_secs(10));
     let answer = answer_of(&finished)?;
+    let files_measured = machine::kernel_is_at_least(5, 11)?;
     let mut complaints = Complaints::default();
     complaints.unless(late < LATE, || format!("the trace ended {late:?} late"));
     let open: Vec<_> = answer.rpc.iter().filter(|rpc| rpc.in_flight > 0).map(|rpc| (&rpc.mount, &rpc.op)).collect();
@@ -136,6 +143,10 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
         let verdict = answer.layers.iter().find(|row| row.mounts == [mount.path()]).map(|row| row.verdict.as_str());
         complaints.unless(verdict == Some("no-answer"), || {
             format!("{}: the verdict is {verdict:?}: {:?}", mount.path(), answer.layers)
+        });
+        let inside = answer.open_file_ops.iter().any(|open| open.pid == workload.pid());
+        complaints.unless(inside || !files_measured, || {
+            format!("{}: no operation of the workload is open: {:?}", mount.path(), answer.open_file_ops)
         });
         // Else there would be nothing outstanding to list.
         let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);
@@ -156,21 +167,15 @@ struct StoppedServer;
 
 impl StoppedServer {
     fn stop() -> Result<Self> {
-        set_threads(0)?;
+        server::set_threads(0)?;
         Ok(Self)
     }
 }
 
 impl Drop for StoppedServer {
     fn drop(&mut self) {
-        if let Err(error) = set_threads(8) {
+        if let Err(error) = server::set_threads(8) {
             eprintln!("the NFS server stays away: {error:#}");
         }
     }
-}
-
-fn set_threads(threads: u32) -> Result<()> {
-    let status = Command::new("rpc.nfsd").arg(threads.to_string()).status().context("starting rpc.nfsd")?;
-    ensure!(status.success(), "setting the server's threads to {threads}: {status}");
-    Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod call_details;
 mod calls;
+mod file_ops;
 mod locks;
 mod processes;
 mod spans;
@@ -31,12 +32,14 @@ use super::{
 };
 use crate::model::{Cost, Loss, Machine, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
+use file_ops::FileOps;
 use threads::Threads;
 use who::Who;
 
 /// A run in progress: collects slices until it is finished.
 pub struct Run {
     calls: Calls,
+    file_ops: FileOps,
     threads: Threads,
     tcp: TcpWatch,
     who: Who,
@@ -66,6 +69,7 @@ impl Run {
         let since_start_ns = monotonic_ns().saturating_sub(session.start_ns);
         let mut run = Self {
             calls: Calls::default(),
+            file_ops: FileOps::default(),
             threads: Threads::default(),
             tcp: TcpWatch::default(),
             who: Who::new(&session.roots.proc),
@@ -98,6 +102,7 @@ impl Run {
         self.tcp.read(&session.roots, until_ns, Some(&mut slice));
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
+        self.file_ops.read(session, &mut slice)?;
         self.who.add(&self.threads, &slice);
         self.slices.push(slice);
         self.watch.note_steal(&session.roots.proc);
@@ -124,6 +129,8 @@ impl Run {
         let pressure_after = pressure::read(&session.roots.proc);
         let counters_after = Counters::read(&session.roots.proc);
         let in_flight = Calls::in_flight(session, &self.tasks_before)?;
+        let open_file_ops = FileOps::open(session)?;
+        let waited_files = FileOps::files(session)?;
         self.take_slice(session)?;
         let (cpus, vm, softirqs) = counters_after.since(&self.counters_before);
         let machine = Machine {
@@ -161,6 +168,9 @@ impl Run {
             clients: nfs.clients,
             transports: nfs.transports,
             rpc_series: self.calls.series,
+            file_op_series: self.file_ops.series,
+            open_file_ops,
+            waited_files,
             tcp: Some(tcp),
             processes: threads.processes,
             threads: threads.threads,

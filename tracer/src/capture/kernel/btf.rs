@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 use btf_rs::{Btf, Struct, Type};
 use nfslat_common::config::RpcOffsets;
 
+use super::file_functions::{self, FileFunction};
+
 /// Types of the kernel, or of one of its modules.
 pub(crate) struct KernelTypes {
     vmlinux: Btf,
@@ -107,6 +109,11 @@ impl KernelTypes {
                 prototype.parameters.len().checked_sub(1)
             })
             .ok_or_else(|| anyhow!("this kernel has no tracepoint {name}"))
+    }
+
+    /// The functions behind operations on files of NFS mounts.
+    pub(crate) fn file_functions(&self, btf_dir: &Path) -> Vec<FileFunction> {
+        file_functions::find(&self.vmlinux, btf_dir)
     }
 
     /// Offsets of the NFS client's structures, from the BTF of the modules in `btf_dir`.
