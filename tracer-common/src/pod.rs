@@ -7,7 +7,8 @@ use crate::{
     file_ops::{FileKey, FileOpBucketKey, FileOpKey, FileOpSums, FileSums, OpenFileOp},
     lock::{LockKey, LockSum, LockWaiter},
     rpc::{
-        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
+        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStandInKey, RpcStats,
+        RpcStepKey, RpcStepSum,
     },
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSpan, WaitSum, WakeKey,
@@ -40,6 +41,8 @@ plain_data!(
     RpcBucketKey,
     RpcErrorKey,
     RpcKey,
+    RpcMakerKey,
+    RpcMakerSum,
     RpcOffsets,
     RpcStandInKey,
     RpcStats,

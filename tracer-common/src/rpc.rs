@@ -211,8 +211,12 @@ pub struct InFlightCall {
     pub replied_ns: u64,
     /// Time it has spent in each [`step`] before sending.
     pub waited_ns: [u64; step::QUEUES],
+    /// As [`RpcMakerKey::maker`].
+    pub maker: u32,
+    /// Explicit padding.
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<InFlightCall>() == 192);
+const _: () = assert!(size_of::<InFlightCall>() == 200);
 
 impl InFlightCall {
     /// It waits for its reply.
@@ -220,6 +224,35 @@ impl InFlightCall {
     /// It, or one attempt at it, has ended, and waits to be counted.
     pub const ENDED: u32 = u32::MAX;
 }
+
+/// Calls of one series that one process made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcMakerKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// Process, [`RpcMakerKey::KERNEL`] or [`RpcMakerKey::UNKNOWN`].
+    pub maker: u32,
+}
+const _: () = assert!(size_of::<RpcMakerKey>() == 24);
+
+impl RpcMakerKey {
+    /// The kernel's own threads: they write back what programs have left in the cache, renew leases, ...
+    pub const KERNEL: u32 = 0;
+    /// The call began before the window, or is another attempt at one.
+    pub const UNKNOWN: u32 = u32::MAX;
+}
+
+/// Their sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RpcMakerSum {
+    /// Calls done.
+    pub count: u64,
+    /// Time from their begin to their end.
+    pub execute_ns: u64,
+}
+const _: () = assert!(size_of::<RpcMakerSum>() == 16);
 
 /// What is known of an RPC client; its key is the client id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -149,6 +149,12 @@ pub(crate) fn key_at(task: *const u8) -> Option<ThreadKey> {
     Some(ThreadKey { tid: read_at(task, TASK_PID.load())?, start_ms: (started_ns >> 20) as u32 })
 }
 
+/// True if the thread at such an address is a kernel thread.
+#[inline(always)]
+pub(crate) fn is_kernel_thread_at(task: *const u8) -> bool {
+    read_at::<u32>(task, TASK_FLAGS.load()).is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
 /// Address of the mmap_lock of such a thread; 0 for a kernel thread.
 #[inline(always)]
 pub(crate) fn mmap_lock_at(task: *const u8) -> u64 {

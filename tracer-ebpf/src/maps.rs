@@ -11,8 +11,8 @@ use nfslat_common::{
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
     rpc::{
-        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
-        marked,
+        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStandInKey, RpcStats,
+        RpcStepKey, RpcStepSum, marked,
     },
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
@@ -132,6 +132,10 @@ pub(crate) static RPC_STEPS: HashMap<RpcStepKey, RpcStepSum> = HashMap::with_max
 /// Calls that ended with an error, by error.
 #[map]
 pub(crate) static RPC_ERRORS: HashMap<RpcErrorKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Calls by who made them.
+#[map]
+pub(crate) static RPC_MAKERS: HashMap<RpcMakerKey, RpcMakerSum> = HashMap::with_max_entries(1, 0);
 
 /// Calls that have begun and not ended, by address of their `rpc_task`.
 #[map]

@@ -8,7 +8,10 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        generated::{bpf_get_current_task, bpf_probe_read_kernel_str},
+    },
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
@@ -17,16 +20,16 @@ use nfslat_common::{
     config::RpcOffsets,
     loss::LossKind,
     rpc::{
-        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats,
-        marked, part, step,
+        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum,
+        RpcStandInKey, RpcStats, marked, part, step,
     },
 };
 
 use crate::{
     atomic,
-    kernel::read_at,
+    kernel::{self, read_at},
     loss,
-    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_OFFSETS, RPC_STATS, RPC_STATS_STAND_IN},
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_MAKERS, RPC_OFFSETS, RPC_STATS, RPC_STATS_STAND_IN},
     probes::{
         clients, rpc_steps,
         stand_in::{self, Place},
@@ -134,6 +137,7 @@ fn count_call(ctx: &RawTracePointContext, program: u32, offsets: &RpcOffsets) ->
     if status < 0 {
         add_error(key, status);
     }
+    add_maker(key, task, execute_ns);
     let first = stats.count == 1;
     add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
     if transmitted == 0 {
@@ -164,6 +168,23 @@ fn add_error(rpc: RpcKey, status: i32) {
         // SAFETY: a pointer from a map lookup; CPUs share the entry, hence the atomic.
         Some(count) => unsafe { atomic::add(count, 1) },
         None => loss::count(LossKind::RpcDetailFull),
+    }
+}
+
+/// Counts a call for who made it.
+#[inline(always)]
+fn add_maker(rpc: RpcKey, task: *const u8, execute_ns: i64) {
+    // SAFETY: a pointer from a map lookup.
+    let maker = IN_FLIGHT.get_ptr(task as u64).map_or(RpcMakerKey::UNKNOWN, |call| unsafe { (*call).maker });
+    let key = RpcMakerKey { rpc, maker };
+    if RPC_MAKERS.get_ptr_mut(key).is_none() {
+        let _ = RPC_MAKERS.insert(key, RpcMakerSum::default(), u64::from(BPF_NOEXIST));
+    }
+    let Some(sum) = RPC_MAKERS.get_ptr_mut(key) else { return loss::count(LossKind::RpcDetailFull) };
+    // SAFETY: as above; CPUs share the entry, hence the atomics.
+    unsafe {
+        atomic::add(&raw mut (*sum).count, 1);
+        atomic::add(&raw mut (*sum).execute_ns, if execute_ns < 0 { 0 } else { execute_ns as u64 });
     }
 }
 
@@ -245,8 +266,11 @@ fn call_begins(ctx: &RawTracePointContext) -> i32 {
         return 0;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
-    let maker =
-        Maker { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32, comm: bpf_get_current_comm().unwrap_or_default() };
+    let tgid = (pid_tgid >> 32) as u32;
+    // SAFETY: the helper has no preconditions.
+    let current = unsafe { bpf_get_current_task() } as *const u8;
+    let counted_as = if kernel::is_kernel_thread_at(current) { RpcMakerKey::KERNEL } else { tgid };
+    let maker = Maker { tgid, tid: pid_tgid as u32, comm: bpf_get_current_comm().unwrap_or_default(), counted_as };
     // SAFETY: the helper has no preconditions.
     note_open(task, offsets, unsafe { bpf_ktime_get_ns() }, maker);
     0
@@ -257,6 +281,8 @@ struct Maker {
     tgid: u32,
     tid: u32,
     comm: [u8; 16],
+    /// As [`RpcMakerKey::maker`].
+    counted_as: u32,
 }
 
 /// Adds a call to those that are open.
@@ -277,6 +303,8 @@ fn note_open(task: *const u8, offsets: &RpcOffsets, begin_ns: u64, maker: Maker)
         slept_ns: 0,
         replied_ns: 0,
         waited_ns: [0; step::QUEUES],
+        maker: maker.counted_as,
+        pad: 0,
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
         loss::count(LossKind::InFlightFull);
@@ -290,7 +318,7 @@ fn note_open(task: *const u8, offsets: &RpcOffsets, begin_ns: u64, maker: Maker)
 pub(super) fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
     let began_ns: u64 = read_at(task, offsets.task_start).unwrap_or(0);
     if began_ns >= at.start_ns {
-        note_open(task, offsets, began_ns, Maker { tgid: 0, tid: 0, comm: [0; 16] });
+        note_open(task, offsets, began_ns, Maker { tgid: 0, tid: 0, comm: [0; 16], counted_as: RpcMakerKey::UNKNOWN });
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-pub use super::rpc::{ErrorRow, InFlightRow, Latency, ResentRow, RpcRow, StepRow};
+pub use super::rpc::{ErrorRow, InFlightRow, Latency, MakerRow, ResentRow, RpcRow, StepRow};
 use super::{
     classify::{Class, Group, LockMode},
     file_ops::{FileOpRow, FileRow, OpenFileOpRow},

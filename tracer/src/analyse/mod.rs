@@ -23,7 +23,7 @@ pub use answer::Answer;
 pub use file_ops::{FileOpLatency, FileOpProcess, FileOpRow, FileOpTotals, FileRow, OpenFileOpRow};
 pub use locks::LockRow;
 pub use memory_maps::{MemoryMapRow, Writer};
-pub use rpc::by_operation;
+pub use rpc::{by_operation, makers};
 pub use totals::TotalRow;
 pub use transports::{TcpRow, TransportCalls, TransportRow};
 

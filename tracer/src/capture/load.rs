@@ -50,7 +50,9 @@ const MAX_RPC_BUCKETS: u32 = 131_072;
 const MAX_RPC_STEPS: u32 = 8_192;
 /// Room for series x errors.
 const MAX_RPC_ERRORS: u32 = 4_096;
-/// The same for all programs together that stand in for the one of a hook.
+/// Room for series x processes.
+const MAX_RPC_MAKERS: u32 = 32_768;
+/// Room for operation x client x transport, for all programs together that stand in for the one of a hook.
 const MAX_STAND_IN_SERIES: u32 = 1_024;
 /// Room for calls and faults that are between the first and the last program of a hook, where there are several.
 const MAX_MARKS: u32 = 16_384;
@@ -140,6 +142,7 @@ pub(super) fn load(
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
         .map_max_entries("RPC_STEPS", MAX_RPC_STEPS)
         .map_max_entries("RPC_ERRORS", MAX_RPC_ERRORS)
+        .map_max_entries("RPC_MAKERS", MAX_RPC_MAKERS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT)
         .map_max_entries("OPEN_FILE_OPS", MAX_OPEN_FILE_OPS)
         .map_max_entries("FILE_OPS", MAX_FILE_OPS)

@@ -26,7 +26,8 @@ pub use lock::{Call, Holder, HolderKind, LockSeries};
 pub use machine::{Counter, CpuTimes, Machine, Pause, Pauses, Virtualisation};
 pub use recording::{Options, Recording, Slice, Window};
 pub use rpc::{
-    InFlight, Mount, RpcClient, RpcErrorSlice, RpcPart, RpcSeries, RpcSlice, RpcStep, RpcStepSlice, Transport,
+    InFlight, Maker, Mount, RpcClient, RpcErrorSlice, RpcMakerSlice, RpcPart, RpcSeries, RpcSlice, RpcStep,
+    RpcStepSlice, Transport,
 };
 pub use sched::{
     Process, Stack, Thread, ThreadSlice, ThreadTimes, UserFrame, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, FileOpSeries, FileOpSlice, FileOpTimes, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount,
-    OpenFileOp, Pressure, ProbeStatus, Process, RpcClient, RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice,
-    Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
-    WaitedFile, WakeSeries,
+    OpenFileOp, Pressure, ProbeStatus, Process, RpcClient, RpcErrorSlice, RpcMakerSlice, RpcSeries, RpcSlice,
+    RpcStepSlice, SpanSlice, Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice,
+    WaitSeries, WaitSlice, WaitedFile, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -125,6 +125,9 @@ pub struct Slice {
     /// Those that ended with an error.
     #[serde(default)]
     pub rpc_errors: Vec<RpcErrorSlice>,
+    /// Calls by who made them.
+    #[serde(default)]
+    pub rpc_makers: Vec<RpcMakerSlice>,
     /// Operations on NFS files done.
     #[serde(default)]
     pub file_ops: Vec<FileOpSlice>,

@@ -193,6 +193,31 @@ pub struct RpcErrorSlice {
     pub count: u64,
 }
 
+/// Who made calls: whoever was running when they began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Maker {
+    /// A process, by its id. It may not wait for the call itself: what is read ahead is asked for in its name.
+    Process(u32),
+    /// The kernel's own threads, which write back what programs have left in the cache, renew leases, ...
+    Kernel,
+    /// The call began before the window, or is another attempt at one.
+    Unknown,
+}
+
+/// Calls of one series by one maker, which ended in one slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcMakerSlice {
+    /// Index into the recording's `rpc_series`.
+    pub series: u32,
+    /// Who made them.
+    pub maker: Maker,
+    /// Calls.
+    pub count: u64,
+    /// Time from their begin to their end.
+    pub execute_ns: u64,
+}
+
 /// A call that was open when the window closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {

@@ -57,6 +57,9 @@ impl Recording {
         for error in &slice.rpc_errors {
             within("a slice", "RPC series", error.series, self.rpc_series.len())?;
         }
+        for made in &slice.rpc_makers {
+            within("a slice", "RPC series", made.series, self.rpc_series.len())?;
+        }
         for ops in &slice.file_ops {
             within("a slice", "series of file operations", ops.series, self.file_op_series.len())?;
         }

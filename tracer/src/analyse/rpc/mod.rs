@@ -4,11 +4,14 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 mod errors;
 mod latency;
+pub mod makers;
 mod row;
 mod steps;
 
 use crate::model::{Mount, Recording, RpcClient, RpcSeries, RpcSlice};
 use errors::Errors;
+pub use makers::MakerRow;
+use makers::Makers;
 pub use row::{ErrorRow, InFlightRow, Latency, ResentRow, RpcRow, StepRow};
 use steps::Steps;
 
@@ -41,6 +44,7 @@ struct Sums {
     resent: u64,
     steps: Steps,
     errors_by_name: Errors,
+    makers: Makers,
 }
 
 /// The NFS rows of a recording, merged over transports: one for each mount and operation, most time
@@ -78,6 +82,9 @@ pub(super) fn rows(recording: &Recording) -> (Vec<RpcRow>, Vec<InFlightRow>) {
         let key = |series: u32| clients.key(&recording.rpc_series[series as usize]);
         for step in &slice.rpc_steps {
             sums.entry(key(step.series)).and_modify(|sum| sum.steps.add(step));
+        }
+        for made in &slice.rpc_makers {
+            sums.entry(key(made.series)).and_modify(|sum| sum.makers.add(made));
         }
         for error in &slice.rpc_errors {
             sums.entry(key(error.series)).and_modify(|sum| sum.errors_by_name.add(*error));
@@ -253,6 +260,7 @@ impl<'r> Clients<'r> {
             resent,
             steps: sum.steps.rows(),
             errors_by_name: sum.errors_by_name.rows(),
+            makers: sum.makers.rows(self.recording),
         }
     }
 }

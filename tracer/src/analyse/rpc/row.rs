@@ -3,7 +3,11 @@
 use nfslat_common::rpc::NFS_PROGRAM;
 use serde::{Serialize, Serializer};
 
-use super::{errors, steps};
+use super::{
+    errors,
+    makers::{self, MakerRow},
+    steps,
+};
 use crate::model::{Histogram, RpcStep};
 
 /// Calls of one operation over one transport.
@@ -57,6 +61,8 @@ pub struct RpcRow {
     pub steps: Vec<StepRow>,
     /// Errors by name, most first.
     pub errors_by_name: Vec<ErrorRow>,
+    /// Who made the calls, most time first.
+    pub makers: Vec<MakerRow>,
 }
 
 impl RpcRow {
@@ -105,6 +111,7 @@ impl RpcRow {
         }
         steps::merge(&mut self.steps, &other.steps);
         errors::merge(&mut self.errors_by_name, &other.errors_by_name);
+        makers::merge(&mut self.makers, &other.makers);
     }
 }
 

@@ -1,16 +1,16 @@
-//! What calls spent time in before sending and after the reply, and the errors they ended with.
+//! What calls spent time in before sending and after the reply, the errors they ended with, and who made them.
 
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use nfslat_common::{
     buckets,
-    rpc::{RpcBucketKey, RpcErrorKey, RpcKey, RpcStepKey, RpcStepSum, part},
+    rpc::{RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStepKey, RpcStepSum, part},
 };
 
 use crate::{
     capture::{kernel::maps, session::Session},
-    model::{Histogram, RpcErrorSlice, RpcStep, RpcStepSlice, Slice},
+    model::{Histogram, Maker, RpcErrorSlice, RpcMakerSlice, RpcStep, RpcStepSlice, Slice},
 };
 
 /// What the maps said of them so far.
@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct CallDetails {
     steps: HashMap<RpcStepKey, RpcStepSum>,
     errors: HashMap<RpcErrorKey, u64>,
+    makers: HashMap<RpcMakerKey, RpcMakerSum>,
 }
 
 /// The step whose histogram a bucket belongs to; `None` if it is of a part.
@@ -63,6 +64,20 @@ impl CallDetails {
                 slice.rpc_errors.push(RpcErrorSlice { series, status: key.status, count: added });
             }
         }
+        for (key, sum) in maps::read_all::<RpcMakerKey, RpcMakerSum>(maps::data(session.bpf(), "RPC_MAKERS")?)? {
+            let Some(series) = index_of(&key.rpc) else { continue };
+            let before = self.makers.insert(key, sum).unwrap_or_default();
+            let maker = match key.maker {
+                RpcMakerKey::KERNEL => Maker::Kernel,
+                RpcMakerKey::UNKNOWN => Maker::Unknown,
+                pid => Maker::Process(pid),
+            };
+            let (count, execute_ns) = (sum.count - before.count, sum.execute_ns.saturating_sub(before.execute_ns));
+            if count > 0 {
+                slice.rpc_makers.push(RpcMakerSlice { series, maker, count, execute_ns });
+            }
+        }
+        slice.rpc_makers.sort_by_key(|made| (made.series, made.maker));
         slice.rpc_steps.sort_by_key(|step| (step.series, step.step));
         slice.rpc_errors.sort_by_key(|error| (error.series, error.status));
         Ok(())

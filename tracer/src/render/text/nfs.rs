@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use super::{call_details, paragraph::paragraph, table::cut};
 use crate::analyse::{
     Answer,
-    answer::{Latency, RpcRow},
-    by_operation,
+    answer::{Latency, MakerRow, RpcRow},
+    by_operation, makers,
     units::{count, counted, duration, per_second, percent, short_duration},
 };
+use crate::model::Maker;
 use crate::render::{Style, escape::escape};
 
 /// Operations shown for one mount: at least so many, and at most so many until those not shown
@@ -21,6 +22,9 @@ const REST: f64 = 0.1;
 
 /// Columns left of the latencies.
 const LEFT: usize = 26;
+
+/// Processes named that made the calls of a mount.
+const MAKERS: usize = 3;
 
 /// Mounts shown.
 const MOUNTS: usize = 4;
@@ -60,6 +64,7 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
     let heading = format!("{:<LEFT$}         {quantiles}         {quantiles}", "operation, calls, rate");
     let mut text = style.strong(&title(answer, rows, style));
     text.push_str(&style.faint(&format!("{}\n", cut(&heading, style.width))));
+    text.push_str(&made_by(rows, style));
     let (shown, rest) = rows.split_at(worth_showing(rows));
     for row in shown {
         text.push_str(&operation(answer, row, style));
@@ -73,6 +78,27 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
         ));
     }
     text
+}
+
+/// Who made most of the calls, by their time.
+fn made_by(rows: &[&RpcRow], style: Style) -> String {
+    let mut makers: Vec<MakerRow> = Vec::new();
+    for row in rows {
+        makers::merge(&mut makers, &row.makers);
+    }
+    let all = makers.iter().fold(0_u64, |sum, maker| sum.saturating_add(maker.execute_ns));
+    let worth = makers.iter().filter(|maker| maker.execute_ns as f64 >= REST * all as f64).take(MAKERS);
+    let words: Vec<_> = worth
+        .map(|row| {
+            let name = match row.maker {
+                Maker::Process(pid) => format!("{} {pid}", escape(&row.comm)),
+                Maker::Kernel => "the kernel (write-back, leases)".to_owned(),
+                Maker::Unknown => "not known".to_owned(),
+            };
+            format!("{name} {}", percent(row.execute_ns, all))
+        })
+        .collect();
+    if words.is_empty() { String::new() } else { paragraph(&words.join(", "), "  made by ", "          ", style) }
 }
 
 /// How many of the operations, most time first, are worth two lines of a screen. Calls in flight
