@@ -23,7 +23,7 @@ prepare_bare() {
 
 prepare_with-nfs() {
     nfs_serve
-    load nfs nfsv3 nfsv4 sch_netem
+    load nfs nfsv3 nfsv4 sch_netem sch_prio cls_u32
 }
 
 prepare_two-clients() {

@@ -6,9 +6,11 @@
 //! of a test, whatever kernel it runs on.
 //!
 //! Every check compares the tool's answer with an independent account of the same time: the
-//! scheduler's and the NFS client's own statistics, `perf sched timehist`, or a workload that times itself.
+//! scheduler's and the NFS client's own statistics, `perf sched timehist`, the packets as tshark reads them, or a workload that times
+//! itself.
 
 pub mod answer;
+pub mod arrivals;
 pub mod bpf;
 pub mod check;
 pub mod checks;
@@ -22,4 +24,5 @@ pub mod mountstats;
 pub mod nfslat;
 pub mod process;
 pub mod timehist;
+pub mod wire;
 pub mod workload;

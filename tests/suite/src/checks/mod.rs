@@ -14,6 +14,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_waits;
+mod nfs_wire;
 mod perf_sched;
 mod reclaim;
 mod recording;
@@ -70,6 +71,7 @@ pub static ALL: &[Check] = &[
     nfs_calls::AGREE_4_2,
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
+    nfs_wire::TSHARK,
     holders::BEHIND_NFS,
     some_thread::NFS,
     nfs_waits::VERSION_3,
