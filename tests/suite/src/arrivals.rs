@@ -76,7 +76,8 @@ fn clock_ns(clock: libc::clockid_t) -> Result<u64> {
 
 fn parse(trace: &str) -> Result<HashMap<u32, u64>> {
     let numbers = trace.split_once(WRITTEN).context("the trace has no header")?.1;
-    let (kept, written) = numbers.split_whitespace().next().and_then(|both| both.split_once('/')).context("no numbers")?;
+    let (kept, written) =
+        numbers.split_whitespace().next().and_then(|both| both.split_once('/')).context("no numbers")?;
     ensure!(kept == written, "the trace, the reference, has lost events: {kept} of {written} are left");
     let events = trace.lines().filter(|line| !line.starts_with('#'));
     events.map(|line| event(line).with_context(|| format!("the trace has {line:?}"))).collect()

@@ -1,11 +1,6 @@
 //! NFS calls as the packets on the loopback interface tell them: tcpdump records, tshark decodes.
 
-use std::{
-    collections::HashMap,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use libc::SIGINT;
@@ -24,19 +19,36 @@ const CALLBACK: u32 = 0x4000_0000;
 
 /// Procedures of version 3 by number (RFC 1813).
 const VERSION_3: [&str; 22] = [
-    "NULL", "GETATTR", "SETATTR", "LOOKUP", "ACCESS", "READLINK", "READ", "WRITE", "CREATE", "MKDIR", "SYMLINK", "MKNOD",
-    "REMOVE", "RMDIR", "RENAME", "LINK", "READDIR", "READDIRPLUS", "FSSTAT", "FSINFO", "PATHCONF", "COMMIT",
+    "NULL",
+    "GETATTR",
+    "SETATTR",
+    "LOOKUP",
+    "ACCESS",
+    "READLINK",
+    "READ",
+    "WRITE",
+    "CREATE",
+    "MKDIR",
+    "SYMLINK",
+    "MKNOD",
+    "REMOVE",
+    "RMDIR",
+    "RENAME",
+    "LINK",
+    "READDIR",
+    "READDIRPLUS",
+    "FSSTAT",
+    "FSINFO",
+    "PATHCONF",
+    "COMMIT",
 ];
 
-/// Operations of version 4 by number (RFC 7530, 5661 and 7862) that give the calls of a client their names: those that
-/// tshark takes for the main one of a COMPOUND.
-const VERSION_4: [(u32, &str); 18] = [
-    (3, "ACCESS"),
+/// Operations of version 4 by number (RFC 7530, 5661 and 7862) that the client's calls are named after.
+const VERSION_4: [(u32, &str); 16] = [
     (4, "CLOSE"),
     (5, "COMMIT"),
     (6, "CREATE"),
     (8, "DELEGRETURN"),
-    (9, "GETATTR"),
     (11, "LINK"),
     (15, "LOOKUP"),
     (18, "OPEN"),
@@ -47,19 +59,23 @@ const VERSION_4: [(u32, &str); 18] = [
     (34, "SETATTR"),
     (38, "WRITE"),
     (44, "DESTROY_SESSION"),
-    (53, "SEQUENCE"),
+    (46, "GET_DIR_DELEGATION"),
     (68, "READ_PLUS"),
 ];
 
+/// Those that stand beside others, too; the first that is there gives the name if none of the above does.
+const BESIDE: [(u32, &str); 3] = [(3, "ACCESS"), (9, "GETATTR"), (53, "SEQUENCE")];
+
 /// What tshark prints of each frame, in this order; several values where a frame holds several messages.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "frame.time_epoch",
     "rpc.msgtyp",
     "rpc.xid",
     "rpc.program",
     "rpc.programversion",
     "rpc.procedure",
-    "nfs.main_opcode",
+    "nfs.ops.count",
+    "nfs.opcode",
     "rpc.fraglen",
     "rpc.time",
 ];
@@ -94,7 +110,13 @@ impl Capture {
         let folder = tempfile::tempdir()?;
         let mut tcpdump = Command::new("tcpdump");
         // Whole packets, as tshark has to put together what is longer than one; and room for all there will be.
-        tcpdump.args(["--relinquish-privileges=root", "--interface=lo", "--snapshot-length=0", "--buffer-size=32768", "-w"]);
+        tcpdump.args([
+            "--relinquish-privileges=root",
+            "--interface=lo",
+            "--snapshot-length=0",
+            "--buffer-size=32768",
+            "-w",
+        ]);
         tcpdump.arg(folder.path().join("packets")).arg("tcp port 2049");
         let process = Process::start(&mut tcpdump)?;
         process.wait_for("listening on")?;
@@ -112,7 +134,9 @@ impl Capture {
 
         let mut tshark = Command::new("tshark");
         // Told what is behind the port: else the client's, which may be any, would say it.
-        tshark.args(["-n", "-d", "tcp.port==2049,rpc", "-Y", "rpc", "-T", "fields"]).args(FIELDS.iter().flat_map(|field| ["-e", field]));
+        tshark
+            .args(["-n", "-d", "tcp.port==2049,rpc", "-Y", "rpc", "-T", "fields"])
+            .args(FIELDS.iter().flat_map(|field| ["-e", field]));
         let decoded = Process::start(tshark.arg("-r").arg(self.folder.path().join("packets")))?.finish(PATIENCE)?;
         ensure!(decoded.code() == Some(0), "tshark ended with {}: {}", decoded.status, decoded.stderr);
         calls(&decoded.stdout)
@@ -132,7 +156,8 @@ fn calls(text: &str) -> Result<Vec<Call>> {
                 }
                 Kind::Reply(response_ns) => {
                     let call = open.remove(&message.xid);
-                    let (name, sent_unix_ns, call_bytes) = call.with_context(|| format!("a reply to nothing: {line:?}"))?;
+                    let (name, sent_unix_ns, call_bytes) =
+                        call.with_context(|| format!("a reply to nothing: {line:?}"))?;
                     let (xid, reply_bytes) = (message.xid, message.bytes);
                     done.push(Call { xid, name, sent_unix_ns, response_ns, call_bytes, reply_bytes });
                 }
@@ -164,7 +189,7 @@ enum Kind {
 fn messages(line: &str) -> Result<Vec<Message>> {
     let columns: Vec<Vec<&str>> =
         line.split('\t').map(|column| column.split(',').filter(|value| !value.is_empty()).collect()).collect();
-    let Ok([times, kinds, xids, programs, versions, procedures, main, lengths, responses]) =
+    let Ok([times, kinds, xids, programs, versions, procedures, counts, operations, lengths, responses]) =
         <[Vec<&str>; FIELDS.len()]>::try_from(columns)
     else {
         bail!("the number of columns is not that of the fields");
@@ -176,12 +201,16 @@ fn messages(line: &str) -> Result<Vec<Message>> {
         let value = column.get(index * column.len() / xids.len());
         value.context("a value is missing")?.parse::<u32>().context("no number")
     };
-    let (mut main, mut responses) = (main.into_iter(), responses.into_iter());
+    let mut responses = responses.into_iter();
+    let mut compounds = compounds(&counts, &operations)?.into_iter();
     let mut messages = Vec::new();
     for (index, xid) in xids.iter().enumerate() {
         let (program, version, procedure) =
             (each(&programs, index)?, each(&versions, index)?, each(&procedures, index)?);
-        let name = name(program, version, procedure, &mut main)?;
+        let name = match (program, version, procedure) {
+            (NFS, 4, 1) => name_4(&compounds.next().context("a COMPOUND has no operations")?),
+            _ => name(program, version, procedure),
+        };
         let kind = match each(&kinds, index)? {
             0 => Kind::Call(name),
             _ => Kind::Reply(nanoseconds(responses.next().context("a reply has no response time")?)?),
@@ -192,22 +221,37 @@ fn messages(line: &str) -> Result<Vec<Message>> {
             messages.push(Message { xid, time_unix_ns, bytes: each(&lengths, index)?.into(), kind });
         }
     }
+    ensure!(compounds.next().is_none(), "more operations than messages");
     Ok(messages)
 }
 
-/// The name of a procedure; of version 4's COMPOUND that of its main operation, which is the next of those in the frame.
-fn name<'a>(program: u32, version: u32, procedure: u32, main: &mut impl Iterator<Item = &'a str>) -> Result<String> {
+/// The operations of each COMPOUND in a frame.
+fn compounds(counts: &[&str], operations: &[&str]) -> Result<Vec<Vec<u32>>> {
+    let mut operations = operations.iter();
+    let mut compounds = Vec::new();
+    for count in counts {
+        let own = operations.by_ref().take(count.parse()?).map(|number| number.parse());
+        compounds.push(own.collect::<Result<Vec<u32>, _>>()?);
+    }
+    ensure!(operations.next().is_none(), "more operations than are counted");
+    Ok(compounds)
+}
+
+fn name(program: u32, version: u32, procedure: u32) -> String {
     let known = match (program, version, procedure) {
         (NFS, 3, _) => usize::try_from(procedure).ok().and_then(|number| VERSION_3.get(number)).copied(),
-        (NFS, 4, 1) => {
-            let number: u32 = main.next().context("a COMPOUND has no main operation")?.parse()?;
-            let known = VERSION_4.iter().find(|(other, _)| *other == number);
-            return Ok(format!("v4 {}", known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())));
-        }
         (NFS_ACL, 3, 1) => Some("GETACL"),
         _ => None,
     };
-    Ok(known.map_or_else(|| format!("{program} v{version} {procedure}"), |known| format!("v{version} {known}")))
+    known.map_or_else(|| format!("{program} v{version} {procedure}"), |known| format!("v{version} {known}"))
+}
+
+/// The name of a call with these operations. What it is for comes after what it needs: a delegation that is returned, for
+/// one, after the attributes that were changed under it.
+fn name_4(operations: &[u32]) -> String {
+    let main = operations.iter().rev().find_map(|number| VERSION_4.iter().find(|(other, _)| other == number));
+    let beside = || BESIDE.iter().find(|(number, _)| operations.contains(number));
+    main.or_else(beside).map_or_else(|| format!("v4 {operations:?}"), |(_, name)| format!("v4 {name}"))
 }
 
 /// Seconds, as tshark prints them.
@@ -223,9 +267,9 @@ mod tests {
 
     #[test]
     fn calls_and_their_replies_are_put_together() {
-        let text = "1.000000000\t0,0\t0xa,0xb\t100003,100003\t3,3,4,4\t7,1\t38\t80,120\t\n\
-                    1.500000000\t1\t0xb\t100003\t4,4\t1\t38\t100\t0.500000000\n\
-                    1.600000000\t1\t0xa\t100003\t3,3\t7\t\t90\t0.600000000\n";
+        let text = "1.000000000\t0,0\t0xa,0xb\t100003,100003\t3,3,4,4\t7,1\t4\t53,22,38,9\t80,120\t\n\
+                    1.500000000\t1\t0xb\t100003\t4,4\t1\t4\t53,22,38,9\t100\t0.500000000\n\
+                    1.600000000\t1\t0xa\t100003\t3,3\t7\t\t\t90\t0.600000000\n";
         let call = |xid, name: &str, response_ns, call_bytes, reply_bytes| Call {
             xid,
             name: name.to_owned(),
@@ -240,23 +284,25 @@ mod tests {
 
     #[test]
     fn calls_of_the_server_are_left_out() {
-        let text = "1.000000000\t1,0\t0x1,0xa\t1073741824,100003\t1,1,4,4\t1,1\t8\t84,164\t0.028436000\n\
-                    1.500000000\t1\t0xa\t100003\t4,4\t1\t8\t100\t0.500000000\n";
+        let text = "1.000000000\t1,0\t0x1,0xa\t1073741824,100003\t1,1,4,4\t1,1\t3\t53,22,8\t84,164\t0.028436000\n\
+                    1.500000000\t1\t0xa\t100003\t4,4\t1\t3\t53,22,8\t100\t0.500000000\n";
         let names: Vec<_> = calls(text).unwrap().into_iter().map(|call| call.name).collect();
         assert_eq!(names, ["v4 DELEGRETURN"]);
     }
 
     #[test]
     fn what_cannot_be_compared_is_refused() {
-        let call = "1.000000000\t0\t0xa\t100003\t3,3\t7\t\t80\t\n";
-        let reply = "1.500000000\t1\t0xa\t100003\t3,3\t7\t\t100\t0.500000000\n";
+        let call = "1.000000000\t0\t0xa\t100003\t4,4\t1\t2\t53,9\t80\t\n";
+        let reply = "1.500000000\t1\t0xa\t100003\t4,4\t1\t2\t53,9\t100\t0.500000000\n";
         assert!(calls(&format!("{call}{reply}")).is_ok());
         for (text, why) in [
             (call.to_owned(), "not answered"),
             (reply.to_owned(), "a reply to nothing"),
             (format!("{call}{call}{reply}"), "sent twice"),
             (format!("{call}{}", reply.replace("0.500000000", "")), "no response time"),
-            (call.replace("\t7\t", "\t"), "columns"),
+            (call.replace("\t2\t53,9\t", "\t\t\t"), "no operations"),
+            (call.replace("53,9", "53,9,9"), "more operations"),
+            (call.replace("\t1\t", "\t"), "columns"),
         ] {
             let error = format!("{:#}", calls(&text).unwrap_err());
             assert!(error.contains(why), "{error}");
@@ -264,11 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_keeps_its_number() {
-        assert_eq!(name(NFS, 3, 6, &mut [].into_iter()).unwrap(), "v3 READ");
-        assert_eq!(name(NFS, 4, 1, &mut ["68"].into_iter()).unwrap(), "v4 READ_PLUS");
-        assert_eq!(name(NFS, 4, 1, &mut ["999"].into_iter()).unwrap(), "v4 999");
-        assert_eq!(name(100_227, 3, 7, &mut [].into_iter()).unwrap(), "100227 v3 7");
-        assert!(name(NFS, 4, 1, &mut [].into_iter()).is_err());
+    fn names_are_those_of_the_kernel() {
+        assert_eq!(name(NFS, 3, 6), "v3 READ");
+        assert_eq!(name(NFS_ACL, 3, 7), "100227 v3 7");
+        for (operations, name) in [
+            (&[53, 22, 18, 10, 3, 9][..], "v4 OPEN"),
+            (&[53, 22, 9, 34, 8], "v4 DELEGRETURN"),
+            (&[53, 22, 9, 4], "v4 CLOSE"),
+            (&[53, 22, 3, 9], "v4 ACCESS"),
+            (&[53], "v4 SEQUENCE"),
+            (&[53, 999], "v4 SEQUENCE"),
+            (&[999], "v4 [999]"),
+        ] {
+            assert_eq!(name_4(operations), name);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
     io,
+    mem::MaybeUninit,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::Path,
     thread,
@@ -12,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
+use tempfile::TempDir;
 
 use crate::{
     answer::{Answer, Rpc, Window},
@@ -32,16 +34,25 @@ const VERSIONS: [&str; 2] = ["3", "4.2"];
 
 /// How late the server's packets come, and how many threads on each mount do how many rounds meanwhile. The median of each
 /// procedure is of the first kind, the 90th percentile of the second and the 99th of the third.
-const PHASES: [(u64, usize, usize); 3] = [(100, 8, 3), (200, 8, 1), (300, 1, 1)];
+const PHASES: [(u64, usize, usize); 3] = [(100, 6, 4), (200, 6, 1), (300, 1, 1)];
 
-/// How far a percentile may be from tshark's.
+/// How far a percentile may be from that of the packets and the kernel's trace. Seen on emulated machines: 1%, of which
+/// half is the width of the tool's buckets.
+///
+/// Of the packets alone it was up to 9.5% above (28 ms in 300): until the receiving kworker has its turn, a reply lies in
+/// the socket, most of the time for 1 or 2 ms there. That is in rtt, as it is in the kernel's own statistics.
 const SHARE: f64 = 0.02;
 
-/// TODO
-const SENDING_NS: u64 = 500_000;
-
-/// How far a percentile may be below it: the tool's buckets are 1% wide, and those of what it hands out 0.1%.
+/// How far a percentile may be below that of the packets alone: the tool's buckets are 1% wide, and those of what it hands
+/// out 0.1%.
 const BUCKET: f64 = 0.011;
+
+/// The mean time from the kernel's stamp to the packet: 140 us where nothing else runs, 1.4 ms were seen where all threads
+/// share an emulated processor.
+const SENDING_NS: i64 = 5_000_000;
+
+/// The trace's clock and that of the packets are read one after the other, and both print whole microseconds.
+const CLOCKS_NS: i64 = 50_000;
 
 /// Fewer calls than this have no percentiles worth a name.
 const ENOUGH: usize = 20;
@@ -55,39 +66,58 @@ const EDGE_NS: u64 = 100_000_000;
 
 /// The workload makes enough of these.
 const WANTED: [&str; 13] = [
-    "v3 ACCESS", "v3 COMMIT", "v3 CREATE", "v3 GETATTR", "v3 LOOKUP", "v3 READ", "v3 REMOVE", "v3 WRITE", "v4 CLOSE",
-    "v4 COMMIT", "v4 OPEN", "v4 REMOVE", "v4 WRITE",
+    "v3 ACCESS",
+    "v3 COMMIT",
+    "v3 CREATE",
+    "v3 GETATTR",
+    "v3 LOOKUP",
+    "v3 READ",
+    "v3 REMOVE",
+    "v3 WRITE",
+    "v4 COMMIT",
+    "v4 GETATTR",
+    "v4 OPEN",
+    "v4 REMOVE",
+    "v4 WRITE",
 ];
 
 fn agrees(machine: &Machine) -> Result<Outcome> {
     let mounts = VERSIONS.iter().map(|version| NfsMount::of_version(version)).collect::<Result<Vec<_>>>()?;
+    let folders = folders(&mounts)?;
+    let t0 = std::time::Instant::now();
     let (capture, arrivals) = (Capture::start()?, Arrivals::start()?);
     let trace = Trace::start(machine, ["--duration", "120"])?;
+    println!("DBG tracing {:?}", t0.elapsed());
     let slow = SlowReplies::new()?;
     for (phase, (milliseconds, threads, rounds)) in PHASES.into_iter().enumerate() {
         slow.by(milliseconds)?;
-        work(&mounts, phase, threads, rounds)?;
+        work(&folders, phase, threads, rounds)?;
     }
     // What nobody waits for, as the end of an open file, is still on its way.
     thread::sleep(Duration::from_nanos(10 * EDGE_NS));
+    println!("DBG worked {:?}", t0.elapsed());
     let answer = trace.stop()?;
+    println!("DBG answer {:?}", t0.elapsed());
     drop(slow);
     let (calls, arrivals) = (capture.stop()?, arrivals.stop()?);
+    println!("DBG decoded {:?}", t0.elapsed());
     compare(&answer, &calls, &arrivals)
 }
 
-/// What reads, writes and changes a folder on each mount, by several threads on each.
-fn work(mounts: &[NfsMount], phase: usize, threads: usize, rounds: usize) -> Result<()> {
+/// A folder on each mount, of its own: newer servers delegate folders, and what another client does there takes them back.
+fn folders(mounts: &[NfsMount]) -> Result<Vec<TempDir>> {
+    let folder = |mount: &NfsMount| tempfile::tempdir_in(mount.path()).context("making a folder by NFS");
+    mounts.iter().map(folder).collect()
+}
+
+/// Reads, writes and makes files in each folder, with several threads in each.
+fn work(folders: &[TempDir], phase: usize, threads: usize, rounds: usize) -> Result<()> {
     thread::scope(|scope| {
         let mut workers = Vec::new();
-        for (mount, version) in mounts.iter().zip(VERSIONS) {
+        for folder in folders {
             for number in 0..threads {
-                workers.push(scope.spawn(move || {
-                    (0..rounds).try_for_each(|turn| {
-                        // Both mounts are of the same folder.
-                        round(&Path::new(mount.path()).join(format!("wire-{version}-{phase}-{number}-{turn}")))
-                    })
-                }));
+                let path = move |turn| folder.path().join(format!("{phase}-{number}-{turn}"));
+                workers.push(scope.spawn(move || (0..rounds).try_for_each(|turn| round(&path(turn)))));
             }
         }
         // All are waited for before any error is looked at.
@@ -111,8 +141,20 @@ fn round(path: &Path) -> io::Result<()> {
     // SAFETY: no memory is touched.
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
     file.read_exact_at(&mut page, 0)?;
+    ask_for_attributes(&file)?;
     drop(file);
     fs::remove_file(path)
+}
+
+/// Those of the server, whatever the client remembers.
+fn ask_for_attributes(file: &File) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    let mut attributes = MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: the path is a string, and the kernel writes within what the pointer is to, which nobody reads.
+    match unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_SIZE, attributes.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn compare(answer: &Answer, calls: &[Call], arrivals: &HashMap<u32, u64>) -> Result<Outcome> {
@@ -122,7 +164,8 @@ fn compare(answer: &Answer, calls: &[Call], arrivals: &HashMap<u32, u64>) -> Res
     }
     let mut wire: BTreeMap<&str, Wire<'_>> = BTreeMap::new();
     for call in calls {
-        let arrived = arrivals.get(&call.xid).with_context(|| format!("the kernel's trace has no reply to {call:?}"))?;
+        let arrived =
+            arrivals.get(&call.xid).with_context(|| format!("the kernel's trace has no reply to {call:?}"))?;
         wire.entry(&call.name).or_default().add(&answer.window, call, *arrived);
     }
     let mut complaints = Complaints::default();
@@ -218,8 +261,16 @@ impl<'a> Wire<'a> {
         complaints.unless_equal(format!("{name} bytes sent"), seen.bytes_sent, sent);
         complaints.unless_equal(format!("{name} bytes received"), seen.bytes_received, sum(|call| call.reply_bytes));
 
-        let mean = |ns: &[u64]| (seen.rtt_sum_ns - ns.iter().sum::<u64>() as i64) / 1000 / inside.max(1) as i64;
-        println!("DBG {name} n {inside} client mean us {} send mean us {}", mean(&self.response_ns), mean(&self.seen_ns));
+        let sending_ns = seen.rtt_sum_ns - self.seen_ns.iter().sum::<u64>() as i64;
+        let (least, most) = (-CLOCKS_NS * inside as i64, SENDING_NS * inside as i64);
+        complaints.unless((least..=most).contains(&sending_ns), || {
+            format!("{name}: {inside} calls took {sending_ns} ns longer in sum, should be {least} to {most}")
+        });
+        println!(
+            "DBG {name} n {inside} client mean us {} send mean us {}",
+            (seen.rtt_sum_ns - self.response_ns.iter().sum::<u64>() as i64) / 1000 / inside.max(1) as i64,
+            sending_ns / 1000 / inside.max(1) as i64
+        );
         if self.inside.len() < ENOUGH {
             return;
         }
@@ -227,14 +278,17 @@ impl<'a> Wire<'a> {
         self.seen_ns.sort_unstable();
         for percentile in [50, 90, 99] {
             let rtt_ns = seen.rtt.value_at_quantile(f64::from(percentile) / 100.0);
-            let (wire, arrived) = (nearest_rank(&self.response_ns, percentile), nearest_rank(&self.seen_ns, percentile));
-            let d = |x: u64| format!("{:6} {:.2}%", (rtt_ns as i64 - x as i64) / 1000, (rtt_ns as f64 / x as f64 - 1.0) * 100.0);
+            let (wire, arrived) =
+                (nearest_rank(&self.response_ns, percentile), nearest_rank(&self.seen_ns, percentile));
+            let d = |x: u64| {
+                format!("{:6} {:.2}%", (rtt_ns as i64 - x as i64) / 1000, (rtt_ns as f64 / x as f64 - 1.0) * 100.0)
+            };
             println!("DBG {name} p{percentile} wire {} diff us {} seen {}", wire / 1000, d(wire), d(arrived));
             let least = (wire as f64 * (1.0 - BUCKET)) as u64;
             complaints.unless(rtt_ns >= least, || {
                 format!("{name} p{percentile}: rtt {rtt_ns} ns, should be at least {least}, as tshark says {wire}")
             });
-            complaints.unless_near(format!("{name} p{percentile}"), rtt_ns, arrived, SHARE, SENDING_NS);
+            complaints.unless_near(format!("{name} p{percentile}"), rtt_ns, arrived, SHARE, 0);
         }
     }
 }
