@@ -10,10 +10,10 @@
 //! itself.
 
 pub mod answer;
-pub mod arrivals;
 pub mod bpf;
 pub mod check;
 pub mod checks;
+pub mod client_trace;
 pub mod complaints;
 pub mod guards;
 pub mod guest;

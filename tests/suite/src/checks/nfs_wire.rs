@@ -7,7 +7,7 @@ use std::{
     mem::MaybeUninit,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::Path,
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use crate::{
     answer::{Answer, Rpc, Window},
-    arrivals::Arrivals,
     check::{Check, Outcome, Stage},
+    client_trace::{ClientTrace, Span},
     complaints::Complaints,
     guards::{NfsMount, SlowReplies},
     machine::Machine,
@@ -34,25 +34,24 @@ const VERSIONS: [&str; 2] = ["3", "4.2"];
 
 /// How late the server's packets come, and how many threads on each mount do how many rounds meanwhile. The median of each
 /// procedure is of the first kind, the 90th percentile of the second and the 99th of the third.
-const PHASES: [(u64, usize, usize); 3] = [(100, 6, 4), (200, 6, 1), (300, 1, 1)];
+const PHASES: [(u64, usize, usize); 3] = [(50, 6, 4), (100, 6, 1), (200, 1, 1)];
 
-/// How far a percentile may be from that of the packets and the kernel's trace. Seen on emulated machines: 1%, of which
-/// half is the width of the tool's buckets.
+/// How far a percentile may be from what tshark says, after the client's own part is added: that from the kernel's stamp to
+/// the packet, and that from the packet to the stamp, as the kernel's trace has them. The tool's buckets are 1% wide.
 ///
-/// Of the packets alone it was up to 9.5% above (28 ms in 300): until the receiving kworker has its turn, a reply lies in
-/// the socket, most of the time for 1 or 2 ms there. That is in rtt, as it is in the kernel's own statistics.
+/// The client's part is mostly 1 to 3 ms on emulated machines, and up to 28 ms were seen: until the receiving kworker has
+/// its turn, a reply lies in the socket. It belongs to rtt, as it does in the kernel's own statistics.
 const SHARE: f64 = 0.02;
 
-/// How far a percentile may be below that of the packets alone: the tool's buckets are 1% wide, and those of what it hands
-/// out 0.1%.
+/// How far a percentile may be below what tshark says: the tool's buckets are 1% wide, and those of what it hands out 0.1%.
 const BUCKET: f64 = 0.011;
 
-/// The mean time from the kernel's stamp to the packet: 140 us where nothing else runs, 1.4 ms were seen where all threads
-/// share an emulated processor.
-const SENDING_NS: i64 = 5_000_000;
+/// What the mean of a procedure may be off, and in sum one call that lost its processor between a stamp and an event.
+const STAMP_NS: i64 = 100_000;
+const PAUSE_NS: i64 = 10_000_000;
 
-/// The trace's clock and that of the packets are read one after the other, and both print whole microseconds.
-const CLOCKS_NS: i64 = 50_000;
+/// The clocks of the trace and the packets are read one after the other, and both print whole microseconds.
+const CLOCKS_NS: u64 = 50_000;
 
 /// Fewer calls than this have no percentiles worth a name.
 const ENOUGH: usize = 20;
@@ -65,12 +64,11 @@ const RECORD_MARK: u64 = 4;
 const EDGE_NS: u64 = 100_000_000;
 
 /// The workload makes enough of these.
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 12] = [
     "v3 ACCESS",
     "v3 COMMIT",
     "v3 CREATE",
     "v3 GETATTR",
-    "v3 LOOKUP",
     "v3 READ",
     "v3 REMOVE",
     "v3 WRITE",
@@ -84,10 +82,8 @@ const WANTED: [&str; 13] = [
 fn agrees(machine: &Machine) -> Result<Outcome> {
     let mounts = VERSIONS.iter().map(|version| NfsMount::of_version(version)).collect::<Result<Vec<_>>>()?;
     let folders = folders(&mounts)?;
-    let t0 = std::time::Instant::now();
-    let (capture, arrivals) = (Capture::start()?, Arrivals::start()?);
+    let (capture, client) = (Capture::start()?, ClientTrace::start()?);
     let trace = Trace::start(machine, ["--duration", "120"])?;
-    println!("DBG tracing {:?}", t0.elapsed());
     let slow = SlowReplies::new()?;
     for (phase, (milliseconds, threads, rounds)) in PHASES.into_iter().enumerate() {
         slow.by(milliseconds)?;
@@ -95,13 +91,10 @@ fn agrees(machine: &Machine) -> Result<Outcome> {
     }
     // What nobody waits for, as the end of an open file, is still on its way.
     thread::sleep(Duration::from_nanos(10 * EDGE_NS));
-    println!("DBG worked {:?}", t0.elapsed());
     let answer = trace.stop()?;
-    println!("DBG answer {:?}", t0.elapsed());
     drop(slow);
-    let (calls, arrivals) = (capture.stop()?, arrivals.stop()?);
-    println!("DBG decoded {:?}", t0.elapsed());
-    compare(&answer, &calls, &arrivals)
+    let (calls, spans) = (capture.stop()?, client.stop()?);
+    compare(&answer, &calls, &spans)
 }
 
 /// A folder on each mount, of its own: newer servers delegate folders, and what another client does there takes them back.
@@ -121,7 +114,7 @@ fn work(folders: &[TempDir], phase: usize, threads: usize, rounds: usize) -> Res
             }
         }
         // All are waited for before any error is looked at.
-        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
         results.into_iter().try_for_each(|result| result.map_err(|_| anyhow!("a worker panicked"))?.context("by NFS"))
     })
 }
@@ -157,18 +150,21 @@ fn ask_for_attributes(file: &File) -> io::Result<()> {
     }
 }
 
-fn compare(answer: &Answer, calls: &[Call], arrivals: &HashMap<u32, u64>) -> Result<Outcome> {
+fn compare(answer: &Answer, calls: &[Call], spans: &HashMap<u32, Span>) -> Result<Outcome> {
     let mut rows: BTreeMap<String, Vec<&Rpc>> = BTreeMap::new();
     for rpc in &answer.rpc {
         rows.entry(name(rpc)).or_default().push(rpc);
     }
+    let mut complaints = Complaints::default();
     let mut wire: BTreeMap<&str, Wire<'_>> = BTreeMap::new();
     for call in calls {
-        let arrived =
-            arrivals.get(&call.xid).with_context(|| format!("the kernel's trace has no reply to {call:?}"))?;
-        wire.entry(&call.name).or_default().add(&answer.window, call, *arrived);
+        let span = spans.get(&call.xid).with_context(|| format!("the kernel's trace has nothing of {call:?}"))?;
+        complaints
+            .unless(span.begin_unix_ns <= call.sent_unix_ns + CLOCKS_NS, || format!("sent late: {call:?} {span:?}"));
+        let replied_unix_ns = call.sent_unix_ns + call.response_ns;
+        complaints.unless(replied_unix_ns <= span.end_unix_ns + CLOCKS_NS, || format!("seen early: {call:?} {span:?}"));
+        wire.entry(&call.name).or_default().add(&answer.window, call, *span);
     }
-    let mut complaints = Complaints::default();
     for (name, wire) in &mut wire {
         let seen = Seen::of(&rows.remove(*name).unwrap_or_default()).with_context(|| (*name).to_owned())?;
         wire.compare(&mut complaints, name, &seen);
@@ -226,21 +222,21 @@ impl Seen {
 struct Wire<'a> {
     /// Within the window.
     inside: Vec<&'a Call>,
-    /// How long these took by the packets, and until the client saw the replies.
+    /// How long these took by the packets, and with the client's part.
     response_ns: Vec<u64>,
-    seen_ns: Vec<u64>,
+    whole_ns: Vec<u64>,
     /// Number of those close to the begin of the window or to its end.
     at_edge: u64,
 }
 
 impl<'a> Wire<'a> {
-    fn add(&mut self, window: &Window, call: &'a Call, arrived_unix_ns: u64) {
+    fn add(&mut self, window: &Window, call: &'a Call, span: Span) {
         let (begin, end) = (window.start_unix_ns, window.start_unix_ns + window.duration_ns);
-        if begin + EDGE_NS < call.sent_unix_ns && arrived_unix_ns + EDGE_NS < end {
+        if begin + EDGE_NS < span.begin_unix_ns && span.end_unix_ns + EDGE_NS < end {
             self.inside.push(call);
             self.response_ns.push(call.response_ns);
-            self.seen_ns.push(arrived_unix_ns.saturating_sub(call.sent_unix_ns));
-        } else if begin < arrived_unix_ns + EDGE_NS && call.sent_unix_ns < end + EDGE_NS {
+            self.whole_ns.push(span.end_unix_ns - span.begin_unix_ns);
+        } else if begin < span.end_unix_ns + EDGE_NS && span.begin_unix_ns < end + EDGE_NS {
             self.at_edge += 1;
         }
     }
@@ -261,34 +257,37 @@ impl<'a> Wire<'a> {
         complaints.unless_equal(format!("{name} bytes sent"), seen.bytes_sent, sent);
         complaints.unless_equal(format!("{name} bytes received"), seen.bytes_received, sum(|call| call.reply_bytes));
 
-        let sending_ns = seen.rtt_sum_ns - self.seen_ns.iter().sum::<u64>() as i64;
-        let (least, most) = (-CLOCKS_NS * inside as i64, SENDING_NS * inside as i64);
-        complaints.unless((least..=most).contains(&sending_ns), || {
-            format!("{name}: {inside} calls took {sending_ns} ns longer in sum, should be {least} to {most}")
-        });
+        let off_ns = seen.rtt_sum_ns - self.whole_ns.iter().sum::<u64>() as i64;
         println!(
-            "DBG {name} n {inside} client mean us {} send mean us {}",
+            "DBG {name} n {inside} client mean us {} off mean us {}",
             (seen.rtt_sum_ns - self.response_ns.iter().sum::<u64>() as i64) / 1000 / inside.max(1) as i64,
-            sending_ns / 1000 / inside.max(1) as i64
+            off_ns / 1000 / inside.max(1) as i64
         );
-        if self.inside.len() < ENOUGH {
-            return;
+        let room_ns = STAMP_NS * inside as i64 + PAUSE_NS;
+        complaints.unless(off_ns.abs() <= room_ns, || {
+            format!("{name}: {inside} calls took {off_ns} ns longer in sum, should be at most {room_ns}")
+        });
+        if self.inside.len() >= ENOUGH {
+            self.compare_percentiles(complaints, name, &seen.rtt);
         }
+    }
+
+    fn compare_percentiles(&mut self, complaints: &mut Complaints, name: &str, rtt: &Histogram<u64>) {
         self.response_ns.sort_unstable();
-        self.seen_ns.sort_unstable();
+        self.whole_ns.sort_unstable();
         for percentile in [50, 90, 99] {
-            let rtt_ns = seen.rtt.value_at_quantile(f64::from(percentile) / 100.0);
-            let (wire, arrived) =
-                (nearest_rank(&self.response_ns, percentile), nearest_rank(&self.seen_ns, percentile));
+            let rtt_ns = rtt.value_at_quantile(f64::from(percentile) / 100.0);
+            let (wire_ns, whole_ns) =
+                (nearest_rank(&self.response_ns, percentile), nearest_rank(&self.whole_ns, percentile));
             let d = |x: u64| {
                 format!("{:6} {:.2}%", (rtt_ns as i64 - x as i64) / 1000, (rtt_ns as f64 / x as f64 - 1.0) * 100.0)
             };
-            println!("DBG {name} p{percentile} wire {} diff us {} seen {}", wire / 1000, d(wire), d(arrived));
-            let least = (wire as f64 * (1.0 - BUCKET)) as u64;
+            println!("DBG {name} p{percentile} wire {} diff us {} whole {}", wire_ns / 1000, d(wire_ns), d(whole_ns));
+            let least = (wire_ns as f64 * (1.0 - BUCKET)) as u64;
             complaints.unless(rtt_ns >= least, || {
-                format!("{name} p{percentile}: rtt {rtt_ns} ns, should be at least {least}, as tshark says {wire}")
+                format!("{name} p{percentile}: rtt {rtt_ns} ns, should be at least {least}, as tshark says {wire_ns}")
             });
-            complaints.unless_near(format!("{name} p{percentile}"), rtt_ns, arrived, SHARE, 0);
+            complaints.unless_near(format!("{name} p{percentile}"), rtt_ns, whole_ns, SHARE, 0);
         }
     }
 }
