@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::process::{PATIENCE, Process};
 
-/// A block of packets is handed to tcpdump when it is full or after a second (its `-U` does not change that), and what it
-/// has not been handed when it is asked to end is lost.
+/// A block of packets is handed to tcpdump when it is full or after a second, and what it has not been handed when it is
+/// asked to end is lost.
 const HANDED_OVER: Duration = Duration::from_millis(1500);
 
 /// RPC programs by number.
@@ -44,7 +44,7 @@ const VERSION_3: [&str; 22] = [
 ];
 
 /// Operations of version 4 by number (RFC 7530, 5661 and 7862) that the client's calls are named after.
-const VERSION_4: [(u32, &str); 16] = [
+const VERSION_4: [(u32, &str); 14] = [
     (4, "CLOSE"),
     (5, "COMMIT"),
     (6, "CREATE"),
@@ -58,8 +58,6 @@ const VERSION_4: [(u32, &str); 16] = [
     (29, "RENAME"),
     (34, "SETATTR"),
     (38, "WRITE"),
-    (44, "DESTROY_SESSION"),
-    (46, "GET_DIR_DELEGATION"),
     (68, "READ_PLUS"),
 ];
 
