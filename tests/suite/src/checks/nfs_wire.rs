@@ -38,18 +38,18 @@ const VERSIONS: [&str; 2] = ["3", "4.2"];
 const PHASES: [(u64, usize, usize); 3] = [(50, 6, 4), (100, 6, 1), (200, 1, 1)];
 
 /// How far a percentile may be from what tshark says, after the client's own part is added: from the kernel's stamp to the
-/// packet, and from the reply's packet to when it is read, as the kernel's trace has them. Seen: 0.5%, half the width of the
-/// tool's buckets.
+/// packet, and from the reply's packet to when it is read, as the kernel's trace has them. Seen: 0.7%; half the width of the
+/// tool's buckets is 0.5%.
 ///
-/// The client's part is mostly 1 to 3 ms on emulated machines, and up to 28 ms were seen: until the receiving kworker has
+/// The client's part is mostly 1 to 3 ms on emulated machines, and up to 33 ms were seen beside other work on the host: until the receiving kworker has
 /// its turn, a reply lies in the socket. It belongs to rtt, as it does in the kernel's own statistics.
 const SHARE: f64 = 0.02;
 
 /// How far a percentile may be below what tshark says: the tool's buckets are 1% wide, and those of what it hands out 0.1%.
 const BUCKET: f64 = 0.011;
 
-/// What the mean of a procedure may be off (seen: 25 us), and in sum one call that lost its processor between a stamp and an
-/// event.
+/// What the mean of a procedure may be off (seen: 25 us), and in sum a call that lost its processor between a stamp and an
+/// event (seen: 6 ms).
 const STAMP_NS: i64 = 50_000;
 const PAUSE_NS: i64 = 10_000_000;
 
