@@ -41,8 +41,9 @@ const PHASES: [(u64, usize, usize); 3] = [(50, 6, 4), (100, 6, 1), (200, 1, 1)];
 /// packet, and from the reply's packet to when it is read, as the kernel's trace has them. Seen: 0.7%; half the width of the
 /// tool's buckets is 0.5%.
 ///
-/// The client's part is mostly 1 to 3 ms on emulated machines, and up to 33 ms were seen beside other work on the host: until the receiving kworker has
-/// its turn, a reply lies in the socket. It belongs to rtt, as it does in the kernel's own statistics.
+/// The client's part is mostly 1 to 3 ms on emulated machines, and up to 33 ms were seen beside other work on the host:
+/// until the receiving kworker has its turn, a reply lies in the socket. It belongs to rtt, as it does in the kernel's own
+/// statistics.
 const SHARE: f64 = 0.02;
 
 /// How far a percentile may be below what tshark says: the tool's buckets are 1% wide, and those of what it hands out 0.1%.
