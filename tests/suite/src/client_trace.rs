@@ -22,8 +22,8 @@ pub struct Span {
 /// Where instances are made.
 const INSTANCES: &str = "/sys/kernel/tracing/instances";
 
-/// Before a call is sent, after it was sent, and when its reply is seen (`xprt_request_transmit` and `xprt_lookup_rqst` in
-/// `net/sunrpc/xprt.c`). The first knows the task, the last the transaction, and the second both.
+/// Before a call is sent, after it was sent, and when its reply is seen (`xprt_request_transmit` and `xprt_lookup_rqst`
+/// in `net/sunrpc/xprt.c`). The first knows the task, the last the transaction, and the second both.
 const EVENTS: [&str; 3] = ["rpc_xdr_sendto", "xprt_transmit", "xprt_lookup_rqst"];
 
 /// What the header of a trace says that nothing was overwritten in: two numbers that are the same.
@@ -122,8 +122,8 @@ fn parse(trace: &str) -> Result<HashMap<u32, Span>> {
     Ok(ends.into_iter().filter_map(span).collect())
 }
 
-/// A line such as `kworker/u4:1-29  [000] .....  31.054321: xprt_lookup_rqst: peer=[127.0.0.1]:2049 xid=0x6e1f status=0`:
-/// its time in nanoseconds, the event's name and its values.
+/// A line such as `kworker/u4:1-29  [000] .....  31.054321: xprt_lookup_rqst: peer=[127.0.0.1]:2049 xid=0x6e1f`: its
+/// time in nanoseconds, the event's name and its values.
 fn event(line: &str) -> Option<(u64, &str, &str)> {
     let (before, name, values) = EVENTS.iter().find_map(|name| {
         let (before, values) = line.split_once(&format!(": {name}: "))?;

@@ -6,8 +6,8 @@
 //! of a test, whatever kernel it runs on.
 //!
 //! Every check compares the tool's answer with an independent account of the same time: the
-//! scheduler's and the NFS client's own statistics, `perf sched timehist`, the packets as tshark reads them, or a workload that times
-//! itself.
+//! scheduler's and the NFS client's own statistics, `perf sched timehist`, the packets as tshark reads
+//! them, or a workload that times itself.
 
 pub mod answer;
 pub mod bpf;

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::process::{PATIENCE, Process};
 
-/// A block of packets is handed to tcpdump when it is full or after a second, and what it has not been handed when it is
-/// asked to end is lost.
+/// A block of packets is handed to tcpdump when it is full or after a second, and what it has not been handed when it
+/// is asked to end is lost.
 const HANDED_OVER: Duration = Duration::from_millis(1500);
 
 /// RPC programs by number.
