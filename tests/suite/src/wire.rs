@@ -44,7 +44,7 @@ const VERSION_3: [&str; 22] = [
 ];
 
 /// Operations of version 4 by number (RFC 7530, 5661 and 7862) that the client's calls are named after.
-const VERSION_4: [(u32, &str); 14] = [
+const VERSION_4: [(u32, &str); 15] = [
     (4, "CLOSE"),
     (5, "COMMIT"),
     (6, "CREATE"),
@@ -56,6 +56,7 @@ const VERSION_4: [(u32, &str); 14] = [
     (26, "READDIR"),
     (28, "REMOVE"),
     (29, "RENAME"),
+    (30, "RENEW"),
     (34, "SETATTR"),
     (38, "WRITE"),
     (68, "READ_PLUS"),
