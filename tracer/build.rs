@@ -39,10 +39,13 @@ fn share_build_folder() -> Result<()> {
     let (shared, link) = (target.join("ebpf"), out.join("aya-build/target"));
     fs::create_dir_all(&shared).with_context(|| format!("cannot create {}", shared.display()))?;
     fs::create_dir_all(out.join("aya-build"))?;
-    if link.is_symlink() {
+    if fs::read_link(&link).is_ok_and(|target| target == shared) {
         return Ok(());
     }
-    if link.exists() {
+    if link.is_symlink() {
+        // A target folder that was copied: its link leads to the other's build.
+        fs::remove_file(&link).with_context(|| format!("cannot remove {}", link.display()))?;
+    } else if link.exists() {
         fs::remove_dir_all(&link).with_context(|| format!("cannot remove {}", link.display()))?;
     }
     std::os::unix::fs::symlink(&shared, &link).with_context(|| format!("cannot create {}", link.display()))

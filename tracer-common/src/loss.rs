@@ -54,6 +54,9 @@ losses! {
     /// The RPC histogram is full.
     RpcHistogramFull = "rpc-histogram-full",
         "calls missing from the latency percentiles; counts and sums are not affected";
+    /// The table of steps or that of errors is full.
+    RpcDetailFull = "rpc-detail-full",
+        "calls whose errors, or whose time in queues before sending and after the reply, found no room; counts and latencies are not affected";
     /// The table of calls in flight is full.
     InFlightFull = "in-flight-full",
         "calls that could not be followed while outstanding; if still open at the end they are not listed";

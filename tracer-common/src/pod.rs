@@ -5,7 +5,9 @@ use aya::Pod;
 use crate::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockSum, LockWaiter},
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats},
+    rpc::{
+        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
+    },
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSpan, WaitSum, WakeKey,
         WakeSum,
@@ -29,9 +31,13 @@ plain_data!(
     LockWaiter,
     Occupant,
     RpcBucketKey,
+    RpcErrorKey,
     RpcKey,
     RpcOffsets,
+    RpcStandInKey,
     RpcStats,
+    RpcStepKey,
+    RpcStepSum,
     ThreadKey,
     ThreadState,
     UserStack,

@@ -20,11 +20,24 @@ pub struct RpcKey {
     pub version: u16,
     /// `rpc_procinfo.p_statidx`: index of the operation in mountstats.
     pub op: u16,
+    /// 1 for calls that were transmitted more than once: their backlog holds earlier transmissions.
+    pub resent: u32,
 }
-const _: () = assert!(size_of::<RpcKey>() == 16);
+const _: () = assert!(size_of::<RpcKey>() == 20);
 
 /// Stands for a transport that is not known.
 pub const NO_XPRT: u32 = u32::MAX;
+
+/// Programs that stand in for that of a hook keep their own sums: any of them may be preempted while it changes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcStandInKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// Which program, from 1 on.
+    pub program: u32,
+}
+const _: () = assert!(size_of::<RpcStandInKey>() == 24);
 
 /// The parts of a call's time, in the order of [`RpcStats::parts`].
 pub mod part {
@@ -39,6 +52,70 @@ pub mod part {
     /// Number of parts.
     pub const COUNT: usize = 4;
 }
+
+/// Steps that a call may spend time in before it is sent (all of its backlog but what is spent in none) and after its
+/// reply was seen (all of its tail, where the end of the wait for the reply was seen).
+pub mod step {
+    /// The slot table of an NFSv4 session (v4.0: of the transport).
+    pub const SESSION_SLOT: usize = 0;
+    /// A slot of the transport.
+    pub const XPRT_SLOT: usize = 1;
+    /// The transport's send lock.
+    pub const SEND_LOCK: usize = 2;
+    /// A connection, or the server's port.
+    pub const CONNECT: usize = 3;
+    /// Security context, set up in user space.
+    pub const SECURITY: usize = 4;
+    /// The server asked to try again later.
+    pub const DELAY: usize = 5;
+    /// Recovery of client state.
+    pub const RECOVERY: usize = 6;
+    /// Another open, close or lock of the same owner (NFSv4.0).
+    pub const SEQUENCE: usize = 7;
+    /// A queue of another name.
+    pub const OTHER: usize = 8;
+    /// Number of those before sending.
+    pub const QUEUES: usize = 9;
+    /// From the reply seen to the call woken: the rest of the reply is received.
+    pub const RECEIVE: usize = 9;
+    /// From the call woken to its end: until it has a CPU, and its reply is decoded.
+    pub const WAKE: usize = 10;
+    /// Number of steps.
+    pub const COUNT: usize = 11;
+}
+
+/// Time spent in one [`step`] by the calls of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcStepKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// One of [`step`].
+    pub step: u32,
+}
+const _: () = assert!(size_of::<RpcStepKey>() == 24);
+
+/// Its sum, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RpcStepSum {
+    /// Calls that spent time in it.
+    pub count: u64,
+    /// The time.
+    pub total_ns: u64,
+}
+const _: () = assert!(size_of::<RpcStepSum>() == 16);
+
+/// Calls of a series that ended with an error; the value is a `u64` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct RpcErrorKey {
+    /// The series.
+    pub rpc: RpcKey,
+    /// `rpc_task.tk_status`, negative.
+    pub status: i32,
+}
+const _: () = assert!(size_of::<RpcErrorKey>() == 24);
 
 /// Sum and extremes of one part, kept per CPU. ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,12 +164,12 @@ const _: () = assert!(size_of::<RpcStats>() == 64 + 32 * part::COUNT + OP_NAME_L
 pub struct RpcBucketKey {
     /// The series.
     pub rpc: RpcKey,
-    /// One of [`part`].
+    /// One of [`part`], or [`part::COUNT`] and a [`step`].
     pub part: u16,
     /// [`crate::buckets::bucket_of`].
     pub bucket: u16,
 }
-const _: () = assert!(size_of::<RpcBucketKey>() == 20);
+const _: () = assert!(size_of::<RpcBucketKey>() == 24);
 
 /// Hooks with further programs that do what the first one missed.
 pub mod marked {
@@ -112,6 +189,8 @@ pub mod marked {
 pub struct InFlightCall {
     /// What it is; the transport may not be chosen yet.
     pub rpc: RpcKey,
+    /// What it sleeps for: 0 nothing, 1 and a [`step`], [`InFlightCall::FOR_REPLY`], or [`InFlightCall::ENDED`].
+    pub sleeps_for: u32,
     /// When it began (CLOCK_MONOTONIC).
     pub begin_ns: u64,
     /// Process that made it.
@@ -124,8 +203,21 @@ pub struct InFlightCall {
     pub name: [u8; OP_NAME_LEN],
     /// RPC wait queue on which it last went to sleep, 0-terminated.
     pub queue: [u8; OP_NAME_LEN],
+    /// When it went to sleep; holds while `sleeps_for` is not 0.
+    pub slept_ns: u64,
+    /// When it was last woken from waiting for its reply; 0: never.
+    pub replied_ns: u64,
+    /// Time it has spent in each [`step`] before sending.
+    pub waited_ns: [u64; step::QUEUES],
 }
-const _: () = assert!(size_of::<InFlightCall>() == 96);
+const _: () = assert!(size_of::<InFlightCall>() == 192);
+
+impl InFlightCall {
+    /// It waits for its reply.
+    pub const FOR_REPLY: u32 = step::COUNT as u32 + 1;
+    /// It, or one attempt at it, has ended, and waits to be counted.
+    pub const ENDED: u32 = u32::MAX;
+}
 
 /// What is known of an RPC client; its key is the client id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,10 @@ use nfslat_common::{
     config::{Control, RpcOffsets},
     lock::{LockKey, LockScratch, LockSum, LockWaiter},
     loss::LOSS_KINDS,
-    rpc::{ClientInfo, InFlightCall, RpcBucketKey, RpcKey, RpcStats, marked},
+    rpc::{
+        ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats, RpcStepKey, RpcStepSum,
+        marked,
+    },
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
     },
@@ -104,13 +107,9 @@ pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0)
 pub(crate) static RPC_STATS: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
 /// The same, for the programs that stand in (`probes::stand_in`): one that was preempted may be in
-/// the middle of changing an entry of its own table.
+/// the middle of changing an entry of its own.
 #[map]
-pub(crate) static RPC_STATS_SECOND: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
-#[map]
-pub(crate) static RPC_STATS_THIRD: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
-#[map]
-pub(crate) static RPC_STATS_FOURTH: PerCpuHashMap<RpcKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
+pub(crate) static RPC_STATS_STAND_IN: PerCpuHashMap<RpcStandInKey, RpcStats> = PerCpuHashMap::with_max_entries(1, 0);
 
 /// Events that a program of a hook has seen and the last has not yet, with the time at which the
 /// call began: the kernel uses the memory of a task again for the next call.
@@ -124,6 +123,14 @@ pub(crate) static STOOD_IN: PerCpuArray<u64> = PerCpuArray::with_max_entries(mar
 /// Latency histograms: one entry for each bucket in use.
 #[map]
 pub(crate) static RPC_BUCKETS: HashMap<RpcBucketKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Time that calls spent in the steps of their backlog and tail.
+#[map]
+pub(crate) static RPC_STEPS: HashMap<RpcStepKey, RpcStepSum> = HashMap::with_max_entries(1, 0);
+
+/// Calls that ended with an error, by error.
+#[map]
+pub(crate) static RPC_ERRORS: HashMap<RpcErrorKey, u64> = HashMap::with_max_entries(1, 0);
 
 /// Calls that have begun and not ended, by address of their `rpc_task`.
 #[map]

@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{MS, S, Scene, stacks};
+use common::{MS, S, Scene, US, stacks};
 use nfslat::{
     analyse::{
         Answer, answer, by_operation,
         classify::{Class, Group},
     },
-    model::{InFlight, Recording},
+    model::{InFlight, Recording, RpcStep},
 };
 use proptest::prelude::*;
 
@@ -127,12 +127,21 @@ fn calls_are_counted_once_however_they_are_split() {
     let merged = by_operation(&answer.rpc);
     assert_eq!(merged.iter().map(|row| row.count).sum::<u64>(), counted);
     for row in &merged {
-        assert_eq!(row.execute_ns.histogram.count(), row.count);
+        let resent = row.resent.as_ref().map_or(0, |resent| resent.execute_ns.histogram.count());
+        assert_eq!(row.execute_ns.histogram.count() + resent, row.count);
         let parts = row.backlog_ns.sum + row.rtt_ns.sum + row.tail_ns.sum;
         assert_eq!(parts, row.execute_ns.sum, "{}", row.op);
     }
     let read = merged.iter().find(|row| row.op == "READ").unwrap();
-    assert_eq!((read.count, read.retransmitted, read.xprt), (100, 2, None));
+    assert_eq!((read.count, read.retransmitted, read.xprt), (102, 2, None));
+    // Those sent twice are not in the times of the others.
+    assert_eq!(read.backlog_ns.max, 14 * US);
+    assert_eq!(read.resent.as_ref().map(|resent| (resent.count, resent.backlog_ns.max)), Some((2, 62 * MS)));
+    let write = merged.iter().find(|row| row.op == "WRITE").unwrap();
+    let steps: Vec<_> = write.steps.iter().map(|step| (step.step, step.count, step.total_ns)).collect();
+    assert_eq!(steps[0], (RpcStep::SessionSlot, 5, 9_500 * US));
+    let getattr = merged.iter().find(|row| row.op == "GETATTR").unwrap();
+    assert_eq!(getattr.errors_by_name.iter().map(|error| error.name.as_str()).collect::<Vec<_>>(), ["ENOENT"]);
     assert_eq!((read.rtt_ns.min, read.rtt_ns.max), (40 * MS, 43_340_000));
 }
 

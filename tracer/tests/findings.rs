@@ -117,15 +117,14 @@ fn each_part_of_a_call_has_its_own_layer() {
         scene.calls(client, 1, "READ", &[(backlog, rtt, tail); 20]);
         scene.recording
     };
-    let layer = |recording: &Recording| finding(recording, "nfs-most-time").layer;
+    let layer = |recording: &Recording| finding(recording, "nfs-layer").layer;
     assert_eq!(layer(&slow(30 * MS, MS, MS)), Layer::NfsClient);
     assert_eq!(layer(&slow(MS, 30 * MS, MS)), Layer::NetworkOrServer);
-    assert_eq!(layer(&slow(MS, MS, 30 * MS)), Layer::NfsClient);
-    // Backlog of calls sent again holds the earlier transmissions: it is not the client's queue.
-    let mut again = slow(30 * MS, MS, MS);
-    again.slices[0].rpc[0].retransmitted = 3;
-    assert_eq!(layer(&again), Layer::NetworkOrServer);
-    assert!(finding(&again, "nfs-most-time").claim.contains("earlier transmissions"));
+    assert_eq!(layer(&slow(MS, MS, 30 * MS)), Layer::Cpu);
+    assert_eq!(layer(&slow(2 * MS, 2 * MS, 2 * MS)), Layer::None);
+    let mut again = slow(2 * MS, 2 * MS, 2 * MS);
+    again.slices[0].rpc[0].retransmitted = 5;
+    assert_eq!(layer(&again), Layer::NetworkPath);
     assert!(ids(&again).contains(&"nfs-retransmitted"));
 }
 

@@ -97,14 +97,24 @@ impl NfsMount {
     /// Mounts the export with a version of the protocol.
     pub fn of_version(version: &str) -> Result<Self> {
         match version {
-            "3" => Self::with("127.0.0.1:/export", VERSION_3),
+            "3" => Self::of_export("/export", ""),
             _ => Self::with("127.0.0.1:/", &format!("vers={version},proto=tcp")),
         }
     }
 
+    /// Mounts an export with version 3 and these further options, each with a comma before it.
+    pub fn of_export(export: &str, options: &str) -> Result<Self> {
+        Self::with(&format!("127.0.0.1:{export}"), &format!("{VERSION_3}{options}"))
+    }
+
+    /// Mounts the export over so many connections.
+    pub fn over_connections(version: &str, connections: u32) -> Result<Self> {
+        Self::with("127.0.0.1:/", &format!("vers={version},proto=tcp,nconnect={connections}"))
+    }
+
     /// Mounts the export so that the server is asked about a file each time it matters.
     pub fn without_cached_attributes() -> Result<Self> {
-        Self::with("127.0.0.1:/export", &format!("{VERSION_3},noac"))
+        Self::of_export("/export", ",noac")
     }
 
     fn with(source: &str, options: &str) -> Result<Self> {
@@ -140,15 +150,34 @@ fn unmount(path: &Path) {
     }
 }
 
-/// A loopback interface on which every packet takes a while.
+/// A loopback interface on which packets take a while, or get lost.
 #[derive(Debug)]
 pub struct SlowLoopback(());
 
 impl SlowLoopback {
     /// Delays packets by `delay`, such as `10ms`.
     pub fn by(delay: &str) -> Result<Self> {
-        traffic_control(&format!("qdisc replace dev lo root netem delay {delay} limit 100000"))?;
-        Ok(Self(()))
+        Self::as_told(&[&format!("qdisc replace dev lo root netem delay {delay} limit 100000")])
+    }
+
+    /// Loses this share of packets, such as `3%`.
+    pub fn losing(share: &str) -> Result<Self> {
+        Self::as_told(&[&format!("qdisc replace dev lo root netem loss {share}")])
+    }
+
+    /// Delays what is sent from one port by `delay`.
+    pub fn from_port(port: u16, delay: &str) -> Result<Self> {
+        Self::as_told(&[
+            "qdisc replace dev lo root handle 1: prio bands 4 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+            &format!("qdisc add dev lo parent 1:4 netem delay {delay} limit 100000"),
+            &format!("filter add dev lo protocol ip parent 1: prio 1 u32 match ip sport {port} 0xffff flowid 1:4"),
+        ])
+    }
+
+    fn as_told(commands: &[&str]) -> Result<Self> {
+        let guard = Self(());
+        commands.iter().try_for_each(|words| traffic_control(words))?;
+        Ok(guard)
     }
 }
 
@@ -272,4 +301,28 @@ fn hierarchy(mount: &str) -> Option<&str> {
     let mut fields = mount.split(' ');
     let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
     (kind == "cgroup2").then_some(path)
+}
+
+/// A kernel module's parameter, as it was again when dropped.
+#[derive(Debug)]
+pub struct Parameter {
+    path: PathBuf,
+    before: String,
+}
+
+impl Parameter {
+    /// Sets it.
+    pub fn set(module: &str, name: &str, value: &str) -> Result<Self> {
+        let path = Path::new("/sys/module").join(module).join("parameters").join(name);
+        let before = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        fs::write(&path, value).with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self { path, before: before.trim_end().to_owned() })
+    }
+}
+
+impl Drop for Parameter {
+    fn drop(&mut self) {
+        // What is left behind shows in the next check.
+        drop(fs::write(&self.path, &self.before));
+    }
 }

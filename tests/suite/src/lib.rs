@@ -6,8 +6,8 @@
 //! of a test, whatever kernel it runs on.
 //!
 //! Every check compares the tool's answer with an independent account of the same time: the
-//! scheduler's and the NFS client's own statistics, `perf sched timehist`, the packets as tshark reads
-//! them, or a workload that times itself.
+//! scheduler's and the NFS client's own statistics, `perf sched timehist`, `ss`, the packets as tshark reads them, or a
+//! workload that times itself.
 
 pub mod answer;
 pub mod bpf;
@@ -23,6 +23,8 @@ pub mod matrix;
 pub mod mountstats;
 pub mod nfslat;
 pub mod process;
+pub mod sockets;
+pub mod starve;
 pub mod timehist;
 pub mod wire;
 pub mod workload;

@@ -6,6 +6,7 @@ mod holders;
 mod lock_functions;
 mod locks;
 mod rpc;
+mod rpc_steps;
 mod sched;
 mod snapshot;
 mod spans;

@@ -1,5 +1,5 @@
-//! Remote procedure calls: `sunrpc:rpc_stats_latency`, `rpc_task_begin`, `rpc_task_sleep`,
-//! `rpc_task_end`.
+//! Remote procedure calls: `sunrpc:rpc_stats_latency`, `rpc_task_begin`, `rpc_task_end`; what they do in between is
+//! in `rpc_steps`.
 //!
 //! Raw tracepoints, because sunrpc is a module: they resolve its hooks by name and hand over the
 //! arguments in nanoseconds (the formatted record has microseconds). `rpc_stats_latency` fires
@@ -10,23 +10,25 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str},
     macros::raw_tracepoint,
-    maps::PerCpuHashMap,
     programs::RawTracePointContext,
 };
 use nfslat_common::{
     buckets,
     config::RpcOffsets,
     loss::LossKind,
-    rpc::{InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcKey, RpcStats, marked, part},
+    rpc::{
+        InFlightCall, NO_XPRT, OP_NAME_LEN, PartSum, RpcBucketKey, RpcErrorKey, RpcKey, RpcStandInKey, RpcStats,
+        marked, part, step,
+    },
 };
 
 use crate::{
     atomic,
     kernel::read_at,
     loss,
-    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_OFFSETS, RPC_STATS, RPC_STATS_FOURTH, RPC_STATS_SECOND, RPC_STATS_THIRD},
+    maps::{IN_FLIGHT, RPC_BUCKETS, RPC_ERRORS, RPC_OFFSETS, RPC_STATS, RPC_STATS_STAND_IN},
     probes::{
-        clients,
+        clients, rpc_steps,
         stand_in::{self, Place},
     },
     window::{self, Moment},
@@ -59,35 +61,43 @@ macro_rules! stand_ins {
     )*};
 }
 
-/// Calls summed by series: one table for each program of the hook.
-type SeriesTable = PerCpuHashMap<RpcKey, RpcStats>;
+/// The program that the others stand in for.
+const FIRST: u32 = 0;
 
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
 pub(crate) fn rpc_stats_latency(ctx: RawTracePointContext) -> i32 {
     stand_in::mark(marked::STATS, ctx.arg(0), began_ns(&ctx));
-    call_done(&ctx, &RPC_STATS);
+    call_done(&ctx, FIRST);
     loss::log(&ctx);
     0
 }
 
 stand_ins! {
     (marked::STATS, "rpc_stats_latency")
-    rpc_stats_latency_second (Between): |ctx| call_done(ctx, &RPC_STATS_SECOND);
-    rpc_stats_latency_third (Between): |ctx| call_done(ctx, &RPC_STATS_THIRD);
-    rpc_stats_latency_fourth (Last): |ctx| call_done(ctx, &RPC_STATS_FOURTH);
+    rpc_stats_latency_second (Between): |ctx| call_done(ctx, 1);
+    rpc_stats_latency_third (Between): |ctx| call_done(ctx, 2);
+    rpc_stats_latency_fourth (Between): |ctx| call_done(ctx, 3);
+    rpc_stats_latency_fifth (Between): |ctx| call_done(ctx, 4);
+    rpc_stats_latency_sixth (Between): |ctx| call_done(ctx, 5);
+    rpc_stats_latency_seventh (Between): |ctx| call_done(ctx, 6);
+    rpc_stats_latency_eighth (Last): |ctx| call_done(ctx, 7);
 }
 
 #[inline(always)]
-fn call_done(ctx: &RawTracePointContext, table: &SeriesTable) {
+fn call_done(ctx: &RawTracePointContext, program: u32) {
     let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return };
-    if !at.closed() && count_call(ctx, table, offsets).is_none() {
+    if at.closed() {
+        return;
+    }
+    if count_call(ctx, program, offsets).is_none() {
         loss::count(LossKind::KernelReadFailed);
     }
+    let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
 }
 
 #[inline(always)]
-fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffsets) -> Option<()> {
+fn count_call(ctx: &RawTracePointContext, program: u32, offsets: &RpcOffsets) -> Option<()> {
     let task: *const u8 = ctx.arg(0);
     let (backlog_ns, rtt_ns, execute_ns): (i64, i64, i64) = (ctx.arg(1), ctx.arg(2), ctx.arg(3));
     let rqst: *const u8 = read_at(task, offsets.task_rqst)?;
@@ -97,14 +107,15 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     let status: i32 = read_at(task, offsets.task_status)?;
     let transmitted: i64 = read_at(rqst, offsets.rqst_xtime)?;
     let transmissions: u32 = read_at(rqst, offsets.rqst_ntrans)?;
+    key.resent = u32::from(transmissions > 1);
     let bytes_sent: u32 = read_at(rqst, offsets.rqst_bytes_sent)?;
     let bytes_received: u32 = read_at(rqst, offsets.rqst_bytes_received)?;
     let timeouts: u16 = read_at(task, offsets.task_timeouts).unwrap_or(0);
 
-    if table.get_ptr_mut(key).is_none() {
-        add_series(table, key, procedure, offsets);
+    if sums_of(program, key).is_none() {
+        add_series(program, key, procedure, offsets);
     }
-    let Some(stats) = table.get_ptr_mut(key) else {
+    let Some(stats) = sums_of(program, key) else {
         loss::count(LossKind::RpcSeriesFull);
         return Some(());
     };
@@ -120,10 +131,14 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     stats.bytes_sent += u64::from(bytes_sent);
     stats.bytes_received += u64::from(bytes_received);
 
+    if status < 0 {
+        add_error(key, status);
+    }
     let first = stats.count == 1;
     add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
     if transmitted == 0 {
         stats.unsent += 1;
+        rpc_steps::add_queues(key, task);
         return Some(());
     }
     let first = stats.count - stats.unsent == 1;
@@ -131,7 +146,25 @@ fn count_call(ctx: &RawTracePointContext, table: &SeriesTable, offsets: &RpcOffs
     add_part(&mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
     add_part(&mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
     add_part(&mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
+    rpc_steps::add_queues(key, task);
+    // By the kernel's own stamps, as the parts are.
+    let seen_ns = (transmitted + rtt_ns) as u64;
+    rpc_steps::add_after_reply(key, task, seen_ns, seen_ns + tail_ns as u64);
     Some(())
+}
+
+/// Counts an error by its name.
+#[inline(always)]
+fn add_error(rpc: RpcKey, status: i32) {
+    let key = RpcErrorKey { rpc, status };
+    if RPC_ERRORS.get_ptr_mut(key).is_none() {
+        let _ = RPC_ERRORS.insert(key, 0u64, u64::from(BPF_NOEXIST));
+    }
+    match RPC_ERRORS.get_ptr_mut(key) {
+        // SAFETY: a pointer from a map lookup; CPUs share the entry, hence the atomic.
+        Some(count) => unsafe { atomic::add(count, 1) },
+        None => loss::count(LossKind::RpcDetailFull),
+    }
 }
 
 /// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
@@ -149,7 +182,13 @@ fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: b
     if clamped_ns > sum.max_ns {
         sum.max_ns = clamped_ns;
     }
-    let key = RpcBucketKey { rpc, part: part as u16, bucket: buckets::bucket_of(clamped_ns) };
+    add_to_histogram(rpc, part, clamped_ns);
+}
+
+/// Counts a value in a histogram: of a part, or of [`part::COUNT`] and a step.
+#[inline(always)]
+pub(super) fn add_to_histogram(rpc: RpcKey, part: usize, value_ns: u64) {
+    let key = RpcBucketKey { rpc, part: part as u16, bucket: buckets::bucket_of(value_ns) };
     if RPC_BUCKETS.get_ptr_mut(key).is_none() {
         let _ = RPC_BUCKETS.insert(key, 0u64, u64::from(BPF_NOEXIST));
     }
@@ -161,10 +200,23 @@ fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: b
 }
 
 #[inline(always)]
-fn add_series(table: &SeriesTable, key: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
+fn add_series(program: u32, rpc: RpcKey, procedure: *const u8, offsets: &RpcOffsets) {
     let fresh = RpcStats { name: name_at(procedure, offsets.proc_name), ..RpcStats::default() };
+    let flags = u64::from(BPF_NOEXIST);
     // A failure is a full table; the look-up that follows tells.
-    let _ = table.insert(key, fresh, u64::from(BPF_NOEXIST));
+    let _ = match program {
+        FIRST => RPC_STATS.insert(rpc, fresh, flags),
+        _ => RPC_STATS_STAND_IN.insert(RpcStandInKey { rpc, program }, fresh, flags),
+    };
+}
+
+/// The sums of a series that a program keeps.
+#[inline(always)]
+fn sums_of(program: u32, rpc: RpcKey) -> Option<*mut RpcStats> {
+    match program {
+        FIRST => RPC_STATS.get_ptr_mut(rpc),
+        _ => RPC_STATS_STAND_IN.get_ptr_mut(RpcStandInKey { rpc, program }),
+    }
 }
 
 /// A call begins, in the context of its maker, even when it runs asynchronously later.
@@ -178,7 +230,11 @@ stand_ins! {
     (marked::BEGIN, "rpc_task_begin")
     rpc_task_begin_second (Between): |ctx| call_begins(ctx);
     rpc_task_begin_third (Between): |ctx| call_begins(ctx);
-    rpc_task_begin_fourth (Last): |ctx| call_begins(ctx);
+    rpc_task_begin_fourth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_fifth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_sixth (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_seventh (Between): |ctx| call_begins(ctx);
+    rpc_task_begin_eighth (Last): |ctx| call_begins(ctx);
 }
 
 #[inline(always)]
@@ -217,36 +273,21 @@ fn note_open(task: *const u8, offsets: &RpcOffsets, begin_ns: u64, maker: Maker)
         comm: maker.comm,
         name: name_at(procedure, offsets.proc_name),
         queue: [0; OP_NAME_LEN],
+        sleeps_for: 0,
+        slept_ns: 0,
+        replied_ns: 0,
+        waited_ns: [0; step::QUEUES],
     };
     if IN_FLIGHT.insert(task as u64, call, u64::from(BPF_ANY)).is_err() {
         loss::count(LossKind::InFlightFull);
     }
 }
 
-/// A call goes to sleep on one of the RPC layer's queues; the queue's name says what it waits for.
-/// Without stand-ins: an event that is left out leaves an older queue's name.
-#[raw_tracepoint(tracepoint = "rpc_task_sleep")]
-pub(crate) fn rpc_task_sleep(ctx: RawTracePointContext) -> i32 {
-    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
-    let (task, queue): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if at.closed() {
-        return 0;
-    }
-    if IN_FLIGHT.get_ptr_mut(task as u64).is_none() {
-        call_goes_on(task, offsets, at);
-    }
-    if let Some(call) = IN_FLIGHT.get_ptr_mut(task as u64) {
-        // SAFETY: a pointer from a map lookup; a task sleeps on one queue at a time.
-        unsafe { (*call).queue = name_at(queue, offsets.queue_name) };
-    }
-    0
-}
-
 /// A call that sleeps is open, whatever was seen of it: one that the server asked to try again later had an end
 /// (`rpc_exit_task`, `net/sunrpc/sched.c`, and `rpc_restart_call` in what that calls) and has no new begin. Whose
 /// call it is is not known here. Calls from before the window are listed by user space.
 #[inline(always)]
-fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
+pub(super) fn call_goes_on(task: *const u8, offsets: &RpcOffsets, at: Moment) {
     let began_ns: u64 = read_at(task, offsets.task_start).unwrap_or(0);
     if began_ns >= at.start_ns {
         note_open(task, offsets, began_ns, Maker { tgid: 0, tid: 0, comm: [0; 16] });
@@ -264,18 +305,31 @@ stand_ins! {
     (marked::END, "rpc_task_end")
     rpc_task_end_second (Between): |ctx| call_ends(ctx);
     rpc_task_end_third (Between): |ctx| call_ends(ctx);
-    rpc_task_end_fourth (Last): |ctx| call_ends(ctx);
+    rpc_task_end_fourth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_fifth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_sixth (Between): |ctx| call_ends(ctx);
+    rpc_task_end_seventh (Between): |ctx| call_ends(ctx);
+    rpc_task_end_eighth (Last): |ctx| call_ends(ctx);
 }
 
 #[inline(always)]
 fn call_ends(ctx: &RawTracePointContext) -> i32 {
     // Not stopped by the end of the window: user space reads the table a moment later, and what
     // has ended by then was open at the end all the same. So keep what the window closed over.
-    match window::moment() {
-        Some(at) if !at.closed() => {
-            let _ = IN_FLIGHT.remove(ctx.arg::<u64>(0));
+    let (Some(at), Some(offsets)) = (window::moment(), offsets()) else { return 0 };
+    if at.closed() {
+        return 0;
+    }
+    let task: *const u8 = ctx.arg(0);
+    // `rpc_exit_task` (`net/sunrpc/sched.c`) reports the end first, and then has the call counted, unless it never got
+    // as far as having a request. What is known of it is needed for that.
+    let request: *const u8 = read_at(task, offsets.task_rqst).unwrap_or(core::ptr::null());
+    match IN_FLIGHT.get_ptr_mut(task as u64) {
+        // SAFETY: a pointer from a map lookup.
+        Some(call) if !request.is_null() => unsafe { (*call).sleeps_for = InFlightCall::ENDED },
+        _ => {
+            let _ = IN_FLIGHT.remove(task as u64);
         }
-        _ => {}
     }
     0
 }
@@ -292,6 +346,7 @@ fn key_of(task: *const u8, procedure: *const u8, offsets: &RpcOffsets) -> Option
         program: read_at(client, offsets.clnt_prog)?,
         version: read_at::<u32>(client, offsets.clnt_vers)? as u16,
         op: read_at::<u32>(procedure, offsets.proc_statidx)? as u16,
+        resent: 0,
     })
 }
 
@@ -304,7 +359,7 @@ fn xprt_of(rqst: *const u8, offsets: &RpcOffsets) -> u32 {
 
 /// The string that the pointer at `base + offset` points to, cut to fit; empty if unreadable.
 #[inline(always)]
-fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
+pub(super) fn name_at(base: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
     let mut name = [0u8; OP_NAME_LEN];
     if let Some(text) = read_at::<*const u8>(base, offset) {
         // SAFETY: the helper checks the address and writes at most the stated length.

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+pub use super::rpc::{ErrorRow, InFlightRow, Latency, ResentRow, RpcRow, StepRow};
 use super::{
     classify::{Class, Group, LockMode},
     findings::Finding,
     identity::IdentityRow,
+    layers::LayersRow,
     locks::LockRow,
     memory_maps::MemoryMapRow,
     pressure::PressureExplained,
     some_thread::SomeThread,
     totals::TotalRow,
+    transports::TransportRow,
 };
-use crate::model::{Cost, Histogram, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
+use crate::model::{Cost, Host, Loss, Machine, Mount, Options, Pressure, ProbeStatus};
 
 /// Name and version of this shape.
 pub const SCHEMA: &str = "nfslat/1";
@@ -62,10 +65,14 @@ pub struct Answer {
     pub wakers: Vec<WakerRow>,
     /// NFS mounts seen.
     pub mounts: Vec<Mount>,
+    /// Which layer held up the NFS calls of each mount; most time first.
+    pub layers: Vec<LayersRow>,
     /// NFS calls by mount, server, transport and operation; most time first.
     pub rpc: Vec<RpcRow>,
     /// NFS calls open when the window closed, oldest first.
     pub in_flight: Vec<InFlightRow>,
+    /// Transports of NFS calls and their TCP connections; most calls first.
+    pub transports: Vec<TransportRow>,
     /// Pressure stall totals over the window; `null` where the kernel has none.
     pub pressure: Option<Pressure>,
     /// The waits that can feed each pressure file, and those that feed none.
@@ -342,106 +349,4 @@ impl Evidence {
         }
         text
     }
-}
-
-/// Calls of one operation over one transport.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RpcRow {
-    /// Mount point; `null` if the calls belong to several mounts (`mounts` says which) or to none
-    /// that was found.
-    pub mount: Option<String>,
-    /// All mount points the calls may belong to.
-    pub mounts: Vec<String>,
-    /// Server; empty if not known.
-    pub server: String,
-    /// Transport number; `null` if the kernel has none, and for calls in flight over one of
-    /// several transports.
-    pub xprt: Option<u32>,
-    /// Protocol and address of the transport; empty if not known.
-    pub xprt_address: String,
-    /// RPC program; 100003 is NFS.
-    pub program: u32,
-    /// Its version.
-    pub version: u32,
-    /// Operation.
-    pub op: String,
-    /// Calls done.
-    pub count: u64,
-    /// Calls that ended in an error (a file that is not there is one).
-    pub errors: u64,
-    /// Calls that were transmitted more than once.
-    pub retransmitted: u64,
-    /// Calls that ended without being transmitted: only `execute_ns` counts them.
-    pub unsent: u64,
-    /// Major timeouts.
-    pub timeouts: u64,
-    /// Calls open when the window closed; not in `count`.
-    pub in_flight: u64,
-    /// Bytes sent, RPC headers included.
-    pub bytes_sent: u64,
-    /// Bytes received, RPC headers included.
-    pub bytes_received: u64,
-    /// From the start of the call to its last transmission.
-    pub backlog_ns: Latency,
-    /// From the last transmission until the reply was seen.
-    pub rtt_ns: Latency,
-    /// From there until the call was done: rest of the reply, decoding, scheduling.
-    pub tail_ns: Latency,
-    /// The whole.
-    pub execute_ns: Latency,
-}
-
-/// Latencies of one part of calls. Percentiles are within 1%, sums and extremes exact.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Latency {
-    /// Number of values.
-    pub count: u64,
-    /// Sum as the kernel's own statistics have it (signed).
-    pub sum: i64,
-    /// Values below zero, counted as 0 in everything but `sum`.
-    pub negative: u64,
-    /// Smallest.
-    pub min: u64,
-    /// Percentile.
-    pub p50: u64,
-    /// Percentile.
-    pub p90: u64,
-    /// Percentile.
-    pub p99: u64,
-    /// Largest.
-    pub max: u64,
-    /// All values, as HdrHistogram V2 (deflate) in base64.
-    #[serde(rename = "hdr", serialize_with = "hdr")]
-    pub histogram: Histogram,
-}
-
-fn hdr<S: Serializer>(histogram: &Histogram, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&histogram.to_hdr_base64())
-}
-
-/// A call open when the window closed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct InFlightRow {
-    /// See [`RpcRow::mount`].
-    pub mount: Option<String>,
-    /// See [`RpcRow::mounts`].
-    pub mounts: Vec<String>,
-    /// See [`RpcRow::server`].
-    pub server: String,
-    /// See [`RpcRow::program`].
-    pub program: u32,
-    /// See [`RpcRow::version`].
-    pub version: u32,
-    /// Operation.
-    pub op: String,
-    /// Time since it began; if `open_at_start`, at least this.
-    pub age_ns: u64,
-    /// True if it was open before the window began.
-    pub open_at_start: bool,
-    /// Process that made it; 0 if not known.
-    pub pid: u32,
-    /// Name of the thread that made it.
-    pub comm: String,
-    /// RPC queue it sleeps on; empty if not known.
-    pub waiting_in: String,
 }

@@ -7,7 +7,7 @@ pub mod classify;
 mod completeness;
 pub mod findings;
 pub mod identity;
-mod latency;
+pub mod layers;
 mod locks;
 mod memory_maps;
 pub mod pressure;
@@ -15,6 +15,7 @@ mod rpc;
 pub mod some_thread;
 pub mod stacks;
 mod totals;
+mod transports;
 pub mod units;
 
 pub use answer::Answer;
@@ -22,6 +23,7 @@ pub use locks::LockRow;
 pub use memory_maps::{MemoryMapRow, Writer};
 pub use rpc::by_operation;
 pub use totals::TotalRow;
+pub use transports::{TcpRow, TransportCalls, TransportRow};
 
 use crate::model::Recording;
 use answer::{AnswerWindow, SCHEMA};
@@ -35,6 +37,8 @@ pub fn answer(recording: &Recording) -> Answer {
     let locks = locks::rows(recording);
     let some_thread = some_thread::some_thread(recording, &account.groups);
     let losses = completeness::losses(recording, &account.gaps);
+    let transports = transports::rows(recording);
+    let layers = layers::rows(&by_operation(&rpc), &in_flight, &transports, &account, recording.window.duration_ns);
     let mut answer = Answer {
         schema: SCHEMA,
         tool_version: recording.tool_version.clone(),
@@ -59,8 +63,10 @@ pub fn answer(recording: &Recording) -> Answer {
         user_stacks: callers::user_stacks(recording),
         wakers: callers::wakers(recording),
         mounts: recording.mounts.clone(),
+        layers,
         rpc,
         in_flight,
+        transports,
         pressure: recording.pressure,
         pressure_explained,
         some_thread,

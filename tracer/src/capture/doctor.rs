@@ -9,6 +9,7 @@ use super::{
     proc::{Roots, host, pressure},
     session::Session,
     settings::Settings,
+    tcp,
 };
 use crate::model::{Host, ProbeState, ProbeStatus};
 
@@ -55,6 +56,7 @@ pub fn examine() -> Examination {
     checks.push(user_symbols(&roots));
     checks.push(pressure_files(&roots));
     checks.push(open_calls(&roots));
+    checks.push(tcp::examine(&roots));
     checks.push(mounts());
     checks.extend(vast_client(&roots));
     Examination { host: host::read(&roots.proc), can_trace, checks }

@@ -43,8 +43,12 @@ const MAX_SPANS: usize = 262_144;
 const MAX_RPC_SERIES: u32 = 2_048;
 /// Room for buckets in use of RPC histograms.
 const MAX_RPC_BUCKETS: u32 = 131_072;
-/// The same for each program that stands in for the one of a hook.
-const MAX_STAND_IN_SERIES: u32 = 512;
+/// Room for series x steps.
+const MAX_RPC_STEPS: u32 = 8_192;
+/// Room for series x errors.
+const MAX_RPC_ERRORS: u32 = 4_096;
+/// The same for all programs together that stand in for the one of a hook.
+const MAX_STAND_IN_SERIES: u32 = 1_024;
 /// Room for calls that are between the first and the last program of a hook, where there are several.
 const MAX_MARKS: u32 = 16_384;
 /// Room for calls open at once.
@@ -118,11 +122,11 @@ pub(super) fn load(
         .map_max_entries("USER_STACKS", MAX_USER_STACKS)
         .map_max_entries("WAKES", MAX_WAKES)
         .map_max_entries("RPC_STATS", MAX_RPC_SERIES)
-        .map_max_entries("RPC_STATS_SECOND", stand_in_series)
-        .map_max_entries("RPC_STATS_THIRD", stand_in_series)
-        .map_max_entries("RPC_STATS_FOURTH", stand_in_series)
+        .map_max_entries("RPC_STATS_STAND_IN", stand_in_series)
         .map_max_entries("MARKS", if stand_ins { MAX_MARKS } else { 1 })
         .map_max_entries("RPC_BUCKETS", MAX_RPC_BUCKETS)
+        .map_max_entries("RPC_STEPS", MAX_RPC_STEPS)
+        .map_max_entries("RPC_ERRORS", MAX_RPC_ERRORS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT);
     loader.load(include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nfslat-ebpf"))).context("cannot load the kernel side")
 }

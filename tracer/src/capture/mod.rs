@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod stand_ins;
 mod symbols;
+mod tcp;
 
 pub use collect::{Progress, Run};
 pub use session::Session;

@@ -22,7 +22,8 @@ const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "s
 /// Hooks whose further programs do the same once more, which changes nothing. How often all were
 /// left out for one event is not known, only that it was not more often than any. (Where all were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
-const REPEATED: [&str; 3] = ["contention_begin", "sched_process_fork", "mm_filemap_fault"];
+const REPEATED: [&str; 5] =
+    ["contention_begin", "sched_process_fork", "mm_filemap_fault", "rpc_task_sleep", "rpc_task_wakeup"];
 /// Hooks whose further programs know when they have to stand in, by number ([`marked`]).
 const MARKED: [(&str, u32); 3] =
     [("rpc_stats_latency", marked::STATS), ("rpc_task_begin", marked::BEGIN), ("rpc_task_end", marked::END)];
@@ -38,8 +39,8 @@ fn preempts(release: &str) -> bool {
 }
 
 /// The names that the further programs of a hook may have, in the order in which they have to run.
-pub(super) fn names(hook: &str) -> [String; 3] {
-    ["second", "third", "fourth"].map(|ordinal| format!("{hook}_{ordinal}"))
+pub(super) fn names(hook: &str) -> [String; 7] {
+    ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"].map(|ordinal| format!("{hook}_{ordinal}"))
 }
 
 /// What was left out so far, to tell what is left out from now on.

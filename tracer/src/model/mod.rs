@@ -12,6 +12,7 @@ mod recording;
 mod rpc;
 mod sched;
 mod spans;
+mod tcp;
 mod validate;
 
 pub use file::{FORMAT_VERSION, ReadError};
@@ -22,9 +23,12 @@ pub use identity::{Container, Executable, Identity, Made, Marker};
 pub use lock::{Call, Holder, HolderKind, LockSeries};
 pub use machine::{Counter, CpuTimes, Machine, Pause, Pauses, Virtualisation};
 pub use recording::{Options, Recording, Slice, Window};
-pub use rpc::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Transport};
+pub use rpc::{
+    InFlight, Mount, RpcClient, RpcErrorSlice, RpcPart, RpcSeries, RpcSlice, RpcStep, RpcStepSlice, Transport,
+};
 pub use sched::{
     Process, Stack, Thread, ThreadSlice, ThreadTimes, UserFrame, UserStack, WaitHistogramSlice, WaitSeries, WaitSlice,
     WakeSeries,
 };
 pub use spans::{Span, SpanSlice};
+pub use tcp::{Tcp, TcpConnection, TcpSlice, TcpState, TcpTransport};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cost, FileSystem, Host, InFlight, LockSeries, Loss, Machine, Mount, Pressure, ProbeStatus, Process, RpcClient,
-    RpcSeries, RpcSlice, SpanSlice, Stack, Thread, ThreadSlice, Transport, UserStack, WaitHistogramSlice, WaitSeries,
-    WaitSlice, WakeSeries,
+    RpcErrorSlice, RpcSeries, RpcSlice, RpcStepSlice, SpanSlice, Stack, Tcp, TcpSlice, Thread, ThreadSlice, Transport,
+    UserStack, WaitHistogramSlice, WaitSeries, WaitSlice, WakeSeries,
 };
 
 /// One run of the tracer on one machine.
@@ -32,6 +32,9 @@ pub struct Recording {
     pub transports: Vec<Transport>,
     /// Operations x client x transport; slices refer to them by index.
     pub rpc_series: Vec<RpcSeries>,
+    /// TCP connections of transports; `None` in recordings of older versions.
+    #[serde(default)]
+    pub tcp: Option<Tcp>,
     /// Processes of the threads below; threads refer to them by index.
     pub processes: Vec<Process>,
     /// Threads; wait series refer to them by index.
@@ -106,6 +109,12 @@ pub struct Slice {
     pub duration_ns: u64,
     /// Calls done.
     pub rpc: Vec<RpcSlice>,
+    /// What they spent time in before sending and after the reply.
+    #[serde(default)]
+    pub rpc_steps: Vec<RpcStepSlice>,
+    /// Those that ended with an error.
+    #[serde(default)]
+    pub rpc_errors: Vec<RpcErrorSlice>,
     /// Time of threads.
     pub threads: Vec<ThreadSlice>,
     /// Waits ended.
@@ -115,4 +124,7 @@ pub struct Slice {
     /// When the longer uninterruptible waits were.
     #[serde(default)]
     pub spans: Vec<SpanSlice>,
+    /// State of TCP connections at its end.
+    #[serde(default)]
+    pub tcp: Vec<TcpSlice>,
 }

@@ -1,5 +1,6 @@
 //! NFS mounts, clients, transports and calls.
 
+use nfslat_common::rpc::step;
 use serde::{Deserialize, Serialize};
 
 use super::Histogram;
@@ -64,6 +65,9 @@ pub struct RpcSeries {
     pub op_index: u32,
     /// Name of the operation as the kernel has it, such as `READ`.
     pub op: String,
+    /// True for calls that were transmitted more than once: their backlog holds earlier transmissions.
+    #[serde(default)]
+    pub resent: bool,
     /// Smallest and largest value of backlog, rtt, tail and execute over the run (ns, exact).
     pub min_ns: [u64; 4],
     /// See `min_ns`.
@@ -112,6 +116,83 @@ pub struct RpcSlice {
     pub execute: RpcPart,
 }
 
+/// What a call spends time in besides the network and the server: queues before it is sent, and what follows its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RpcStep {
+    /// Waits for a slot of the NFSv4 session (v4.0: of the client's own table).
+    SessionSlot,
+    /// Waits for a slot of the transport.
+    XprtSlot,
+    /// Waits for its turn to send on the transport.
+    SendLock,
+    /// Waits for a connection, or to learn the server's port.
+    Connect,
+    /// Waits for a security context, set up in user space.
+    Security,
+    /// Waits because the server asked to try again later.
+    Delay,
+    /// Waits for the recovery of client state.
+    Recovery,
+    /// Waits for another open, close or lock of the same owner (NFSv4.0).
+    Sequence,
+    /// Waits in a queue of another name.
+    Other,
+    /// From the reply seen to the call woken: the rest of the reply is received.
+    Receive,
+    /// From the call woken to its end: until it has a CPU, and its reply is decoded.
+    Wake,
+}
+
+impl RpcStep {
+    /// Every step, in the order of [`nfslat_common::rpc::step`].
+    pub const ALL: [Self; step::COUNT] = [
+        Self::SessionSlot,
+        Self::XprtSlot,
+        Self::SendLock,
+        Self::Connect,
+        Self::Security,
+        Self::Delay,
+        Self::Recovery,
+        Self::Sequence,
+        Self::Other,
+        Self::Receive,
+        Self::Wake,
+    ];
+
+    /// True for those before sending: parts of the backlog. The others are parts of the tail.
+    #[must_use]
+    pub const fn is_queue(self) -> bool {
+        !matches!(self, Self::Receive | Self::Wake)
+    }
+}
+
+/// Time that calls of one series, which ended in one slice, spent in one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RpcStepSlice {
+    /// Index into the recording's `rpc_series`.
+    pub series: u32,
+    /// The step.
+    pub step: RpcStep,
+    /// Calls that spent time in it.
+    pub count: u64,
+    /// The time.
+    pub total_ns: u64,
+    /// All values.
+    pub histogram: Histogram,
+}
+
+/// Calls of one series that ended with one error in one slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcErrorSlice {
+    /// Index into the recording's `rpc_series`.
+    pub series: u32,
+    /// `rpc_task.tk_status`: a negative error number of the kernel, or below -10000 one of NFSv4.
+    pub status: i32,
+    /// Calls.
+    pub count: u64,
+}
+
 /// A call that was open when the window closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
@@ -133,4 +214,7 @@ pub struct InFlight {
     pub comm: String,
     /// What the kernel says of its state (queue it sleeps on), empty if not known.
     pub waiting_in: String,
+    /// What it waits for before it is sent; `None` if it waits for its reply, does not wait, or that is not known.
+    #[serde(default)]
+    pub step: Option<RpcStep>,
 }

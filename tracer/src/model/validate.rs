@@ -15,6 +15,11 @@ impl Recording {
                 within("an RPC client", "mount", mount, mounts.len())?;
             }
         }
+        if let Some(tcp) = &self.tcp {
+            for connection in &tcp.connections {
+                within("a TCP connection", "transport", connection.transport, tcp.transports.len())?;
+            }
+        }
         for thread in threads {
             within("a thread", "process", thread.process, processes.len())?;
         }
@@ -45,6 +50,16 @@ impl Recording {
     fn validate_slice(&self, slice: &Slice) -> Result<(), String> {
         for rpc in &slice.rpc {
             within("a slice", "RPC series", rpc.series, self.rpc_series.len())?;
+        }
+        for step in &slice.rpc_steps {
+            within("a slice", "RPC series", step.series, self.rpc_series.len())?;
+        }
+        for error in &slice.rpc_errors {
+            within("a slice", "RPC series", error.series, self.rpc_series.len())?;
+        }
+        for tcp in &slice.tcp {
+            let connections = self.tcp.as_ref().map_or(0, |tcp| tcp.connections.len());
+            within("a slice", "TCP connection", tcp.connection, connections)?;
         }
         for thread in &slice.threads {
             within("a slice", "thread", thread.thread, self.threads.len())?;

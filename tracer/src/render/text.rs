@@ -1,5 +1,6 @@
 //! The answer as text, on one screen: first what was found, then the numbers it rests on.
 
+mod call_details;
 pub(super) mod clock;
 mod footer;
 mod identity;
@@ -10,6 +11,7 @@ mod pressure;
 mod some_thread;
 mod table;
 mod threads;
+mod transports;
 
 use super::Style;
 use crate::analyse::{
@@ -32,6 +34,7 @@ pub fn render(answer: &Answer, style: Style) -> String {
         locks::table(answer, style),
         identity::lines(answer, style),
         nfs::tables(answer, style),
+        transports::table(answer, style),
         footer::lines(answer, style),
     ];
     let mut text = String::new();

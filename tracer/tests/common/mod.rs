@@ -254,6 +254,7 @@ impl Scene {
         let extreme =
             |index: usize, pick: fn(u64, u64) -> u64| calls.iter().map(|call| parts(call)[index]).reduce(pick).unwrap();
         self.recording.rpc_series.push(RpcSeries {
+            resent: false,
             client_id: client,
             xprt_id: Some(xprt),
             program: 100_003,
@@ -288,6 +289,33 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// The same, of calls that were transmitted twice.
+    pub(crate) fn resent(&mut self, client: u32, xprt: u32, op: &str, calls: &[(u64, u64, u64)]) -> &mut RpcSlice {
+        let count = calls.len() as u64;
+        self.calls(client, xprt, op, calls);
+        self.recording.rpc_series.last_mut().unwrap().resent = true;
+        let part = self.recording.slices[0].rpc.last_mut().unwrap();
+        (part.retransmitted, part.transmissions) = (count, 2 * count);
+        part
+    }
+
+    /// What calls of the series made last spent in a step.
+    pub(crate) fn step(&mut self, step: RpcStep, values: &[u64]) {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|value| histogram.record(*value, 1));
+        let series = self.recording.rpc_series.len() as u32 - 1;
+        let (count, total_ns) = (values.len() as u64, values.iter().sum());
+        self.recording.slices[0].rpc_steps.push(RpcStepSlice { series, step, count, total_ns, histogram });
+    }
+
+    /// An error of a call of the series made last.
+    pub(crate) fn error(&mut self, status: i32) {
+        let series = self.recording.rpc_series.len() as u32 - 1;
+        self.recording.slices[0].rpc_errors.push(RpcErrorSlice { series, status, count: 1 });
+    }
+}
+
 /// A program that waits for NFS on one of two mounts, beside one that sleeps and a kernel thread.
 pub(crate) fn nfs_is_slow() -> Recording {
     let mut scene = Scene::new(10);
@@ -308,12 +336,16 @@ pub(crate) fn nfs_is_slow() -> Recording {
     let reads: Vec<_> = (0..60).map(|n| (12 * US, 40 * MS + n * 50 * US, 80 * US)).collect();
     scene.calls(a, 3, "READ", &reads);
     let reads: Vec<_> = (0..40).map(|n| (14 * US, 41 * MS + n * 60 * US, 90 * US)).collect();
-    let part = scene.calls(a, 4, "READ", &reads);
-    part.retransmitted = 2;
+    scene.calls(a, 4, "READ", &reads);
+    let part = scene.resent(a, 4, "READ", &[(61 * MS, 41 * MS, 85 * US), (62 * MS, 41 * MS, 90 * US)]);
     part.timeouts = 1;
     let part = scene.calls(a, 3, "GETATTR", &[(9 * US, 20 * MS, 15 * US); 32]);
     part.errors = 1;
+    scene.error(-2);
     scene.calls(b, 5, "WRITE", &[(2 * MS, 900 * US, 15 * US); 5]);
+    scene.step(RpcStep::SessionSlot, &[1_900 * US; 5]);
+    scene.step(RpcStep::Receive, &[5 * US; 5]);
+    scene.step(RpcStep::Wake, &[10 * US; 5]);
     scene.recording
 }
 
@@ -334,6 +366,7 @@ pub(crate) fn server_hangs() -> Recording {
         pid: if open_at_start { 0 } else { 4711 },
         comm: if open_at_start { "" } else { "cp" }.into(),
         waiting_in: waiting_in.into(),
+        step: None,
     };
     scene.recording.in_flight = vec![
         call("WRITE", 9 * S, false, "xprt_pending"),

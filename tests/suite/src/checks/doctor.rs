@@ -51,7 +51,8 @@ fn readable(machine: &Machine) -> Result<Outcome> {
 fn with_nfs(machine: &Machine) -> Result<Outcome> {
     let _mount = NfsMount::of_version("4.2")?;
     let about_nfs = |hook: &str| {
-        ["sunrpc:", "nfs:"].iter().any(|module| hook.starts_with(module)) || ["debugfs", "NFS mounts"].contains(&hook)
+        ["sunrpc:", "nfs:"].iter().any(|module| hook.starts_with(module))
+            || ["debugfs", "NFS mounts", "sock_diag"].contains(&hook)
     };
     let mut complaints = Complaints::default();
     let probes = probes(machine)?;

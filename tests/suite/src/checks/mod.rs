@@ -13,6 +13,8 @@ mod lifetime;
 mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
+mod nfs_layers;
+mod nfs_tcp;
 mod nfs_waits;
 mod nfs_wire;
 mod perf_sched;
@@ -71,12 +73,25 @@ pub static ALL: &[Check] = &[
     nfs_calls::AGREE_4_2,
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
+    nfs_tcp::AGREES,
+    nfs_tcp::DELAY,
+    nfs_tcp::LOSS,
+    nfs_tcp::CONNECTIONS,
+    nfs_tcp::RECONNECTS,
     nfs_wire::TSHARK,
     holders::BEHIND_NFS,
     some_thread::NFS,
     nfs_waits::VERSION_3,
     nfs_waits::VERSION_4_2,
     nfs_faults::ASKED_TO_WAIT,
+    nfs_layers::HEALTHY,
+    nfs_layers::PATH,
+    nfs_layers::LOSS,
+    nfs_layers::DISK,
+    nfs_layers::CPU,
+    nfs_layers::SESSION,
+    nfs_layers::SLOTS,
+    nfs_layers::FLOW,
     nfs_clients::DELAY,
     nfs_faults::DEAD_SERVER,
 ];

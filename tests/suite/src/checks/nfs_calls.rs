@@ -101,9 +101,9 @@ impl Totals {
             errors: sum.errors + row.errors,
             bytes_sent: sum.bytes_sent + row.bytes_sent,
             bytes_received: sum.bytes_received + row.bytes_received,
-            queue_ns: sum.queue_ns + row.backlog_ns.sum,
-            rtt_ns: sum.rtt_ns + row.rtt_ns.sum,
-            execute_ns: sum.execute_ns + row.execute_ns.sum,
+            queue_ns: sum.queue_ns + row.sum_ns(|row| &row.backlog_ns, |resent| &resent.backlog_ns),
+            rtt_ns: sum.rtt_ns + row.sum_ns(|row| &row.rtt_ns, |resent| &resent.rtt_ns),
+            execute_ns: sum.execute_ns + row.sum_ns(|row| &row.execute_ns, |resent| &resent.execute_ns),
         })
     }
 

@@ -86,6 +86,8 @@ fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
     complaints.unless(waited, || "the server did not ask the writer to wait".to_owned());
     let own = |rpc: &&Rpc| rpc.mount.as_deref() == Some(mount.path()) && rpc.op == "WRITE";
     let writes: Vec<_> = answer.rpc.iter().filter(own).map(|rpc| (rpc.count, rpc.in_flight)).collect();
+    let verdict = answer.layers.iter().find(|row| row.mounts == [mount.path()]).map(|row| row.verdict.as_str());
+    complaints.unless(verdict == Some("put-off"), || format!("the verdict is {verdict:?}: {:?}", answer.layers));
     complaints.unless(writes == [(1, 1)], || format!("of WRITE (done, outstanding): {writes:?}, should be [(1, 1)]"));
     complaints.settle_for(&answer)
 }
@@ -129,6 +131,10 @@ fn dead_server(machine: &Machine) -> Result<Outcome> {
         complaints.unless(own, || {
             let waits: Vec<_> = answer.waits.iter().filter(|wait| wait.pid == workload.pid()).collect();
             format!("{}: no call is said to be outstanding, but {open:?}; {waits:?}", mount.path())
+        });
+        let verdict = answer.layers.iter().find(|row| row.mounts == [mount.path()]).map(|row| row.verdict.as_str());
+        complaints.unless(verdict == Some("no-answer"), || {
+            format!("{}: the verdict is {verdict:?}: {:?}", mount.path(), answer.layers)
         });
         // Else there would be nothing outstanding to list.
         let ended = workload.finish(Duration::ZERO).map(|finished| finished.stderr);

@@ -5,6 +5,7 @@
 
 mod holders;
 mod incomplete;
+mod layer;
 mod machine;
 mod measured;
 mod nfs;
@@ -27,6 +28,10 @@ pub enum Layer {
     NfsClient,
     /// The network path or the server: not told apart by RPC timing alone.
     NetworkOrServer,
+    /// The network path.
+    NetworkPath,
+    /// The NFS server.
+    Server,
     /// Storage of any kind.
     Storage,
     /// Locks of address spaces.
@@ -100,6 +105,7 @@ pub(super) fn findings(answer: &Answer) -> Vec<Finding> {
     if quiet {
         findings.extend(quiet::find(answer, unrecognised.is_some()));
     }
+    findings.extend(layer::find(answer));
     findings.extend(machine::find(answer));
     findings.extend(nfs::find(answer));
     findings.extend(unrecognised);

@@ -1,6 +1,6 @@
 //! The NFS operation that took most time, and in which part of the call; calls sent again.
 
-use super::{Effect, Finding, Layer};
+use super::{Effect, Finding, Layer, layer};
 use crate::analyse::{
     answer::{Answer, Latency, RpcRow},
     by_operation,
@@ -100,7 +100,7 @@ impl Part {
 }
 
 fn most_time(answer: &Answer, operations: &[RpcRow]) -> Option<Finding> {
-    let row = operations.first().filter(|row| row.count > 0)?;
+    let row = operations.first().filter(|row| row.count > 0 && !layer::is_said_of(answer, &row.mounts))?;
     let spent = positive(row.execute_ns.sum);
     if (spent as f64) < SHARE_WORTH_NAMING * answer.window.duration_ns as f64 {
         return None;

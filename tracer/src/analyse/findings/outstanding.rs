@@ -5,6 +5,7 @@ use crate::analyse::{
     answer::{Answer, InFlightRow},
     units::{counted, duration},
 };
+use crate::model::RpcStep;
 
 /// A busy client always has calls in flight. One that is open for this long, or for half of a
 /// shorter window, is worth naming.
@@ -79,21 +80,23 @@ fn describe(call: &InFlightRow) -> String {
     let queue = if call.waiting_in.is_empty() {
         String::new()
     } else {
-        format!(", sleeps on {:?}{}", call.waiting_in, meaning(&call.waiting_in))
+        format!(", sleeps on {:?}{}", call.waiting_in, meaning(call))
     };
     format!("{}: open for {}{began}{queue}", place(call), duration(call.age_ns))
 }
 
 /// What sleeping on an RPC wait queue means. Names: `rpc_init_wait_queue()` and
 /// `rpc_init_priority_wait_queue()` calls in net/sunrpc and fs/nfs.
-fn meaning(queue: &str) -> &'static str {
-    match queue {
+fn meaning(call: &InFlightRow) -> &'static str {
+    match call.waiting_in.as_str() {
+        "delayq" if call.step == Some(RpcStep::Connect) => " (not sent: the server could not be connected to)",
         "xprt_pending" => " (sent and not answered, or connecting)",
         "xprt_sending" => " (not sent: waits for its turn to send)",
         "xprt_backlog" => " (not sent: waits for a transport slot)",
         "xprt_binding" => " (not sent: waits for the server's port)",
         "ForeChannel Slot table" => " (not sent: waits for a session slot)",
-        "delayq" => " (the server asked to wait)",
+        "delayq" if call.step == Some(RpcStep::Delay) => " (the server asked to wait)",
+        "delayq" => " (the server asked to wait, or could not be connected to)",
         "NFS client" => " (not sent: waits for the recovery of client state)",
         "Seqid_waitqueue" => " (not sent: waits for another open or lock)",
         _ => "",

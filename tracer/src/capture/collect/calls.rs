@@ -8,10 +8,15 @@ use std::{
 use anyhow::Result;
 use nfslat_common::{
     buckets,
-    rpc::{ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStats, part},
+    rpc::{
+        ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStandInKey, RpcStats, part,
+    },
 };
 
-use super::text;
+use super::{
+    call_details::{CallDetails, StepHistograms, step_of},
+    text,
+};
 use crate::{
     capture::{
         kernel::maps,
@@ -22,7 +27,7 @@ use crate::{
         },
         session::Session,
     },
-    model::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, Slice, Transport},
+    model::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, RpcStep, Slice, Transport},
 };
 
 /// What the maps said of calls so far.
@@ -33,6 +38,7 @@ pub(super) struct Calls {
     seen: HashMap<RpcKey, (u32, RpcStats)>,
     /// Last count of each bucket.
     buckets: HashMap<RpcBucketKey, u64>,
+    details: CallDetails,
     /// Mounts and clients come and go; every reading adds what it sees.
     mounts: BTreeMap<(u32, u32, String), Mount>,
     clients: BTreeMap<u32, ClientInfo>,
@@ -73,10 +79,11 @@ impl Calls {
         // the count lacks.
         let counts = maps::read_all::<RpcBucketKey, u64>(maps::data(session.bpf(), "RPC_BUCKETS")?)?;
         let mut stats: BTreeMap<RpcKey, Vec<RpcStats>> = BTreeMap::new();
-        for table in ["RPC_STATS", "RPC_STATS_SECOND", "RPC_STATS_THIRD", "RPC_STATS_FOURTH"] {
-            for (key, per_cpu) in maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), table)?)? {
-                stats.entry(key).or_default().extend(per_cpu);
-            }
+        let firsts = maps::read_all_per_cpu::<RpcKey, RpcStats>(maps::data(session.bpf(), "RPC_STATS")?)?;
+        let stand_ins = maps::data(session.bpf(), "RPC_STATS_STAND_IN")?;
+        let stand_ins = maps::read_all_per_cpu::<RpcStandInKey, RpcStats>(stand_ins)?;
+        for (key, per_cpu) in firsts.into_iter().chain(stand_ins.into_iter().map(|(key, sums)| (key.rpc, sums))) {
+            stats.entry(key).or_default().extend(per_cpu);
         }
         let mut added: BTreeMap<u32, RpcSlice> = BTreeMap::new();
         for (key, per_cpu) in &stats {
@@ -91,17 +98,22 @@ impl Calls {
             series.min_ns = now.parts.map(|part| part.min_ns);
             series.max_ns = now.parts.map(|part| part.max_ns);
         }
+        let mut steps = StepHistograms::default();
         for (key, count) in counts {
             let last = self.buckets.insert(key, count).unwrap_or(0);
             let Some((index, _)) = self.seen.get(&key.rpc) else { continue };
             if count == last {
                 continue;
             }
+            if let Some(step) = step_of(&key) {
+                steps.add(*index, step, key.bucket, count - last);
+                continue;
+            }
             let slice = added.entry(*index).or_insert_with(|| RpcSlice { series: *index, ..RpcSlice::default() });
             part_of(slice, usize::from(key.part)).histogram.record(buckets::midpoint_ns(key.bucket, 0), count - last);
         }
         slice.rpc = added.into_values().collect();
-        Ok(())
+        self.details.read(session, |key| self.seen.get(key).map(|(index, _)| *index), steps, slice)
     }
 
     fn index_of(&mut self, key: RpcKey, stats: &RpcStats) -> u32 {
@@ -116,6 +128,7 @@ impl Calls {
                     version: u32::from(key.version),
                     op_index: u32::from(key.op),
                     op: text(&stats.name),
+                    resent: key.resent != 0,
                     ..RpcSeries::default()
                 });
                 ((series.len() - 1) as u32, RpcStats::default())
@@ -129,6 +142,7 @@ impl Calls {
         let followed = maps::read_all::<u64, InFlightCall>(maps::data(session.bpf(), "IN_FLIGHT")?)?;
         let mut open: Vec<InFlight> = followed
             .iter()
+            .filter(|(_, call)| call.sleeps_for != InFlightCall::ENDED)
             .map(|(_, call)| InFlight {
                 client_id: call.rpc.client_id,
                 program: call.rpc.program,
@@ -139,6 +153,7 @@ impl Calls {
                 pid: call.tgid,
                 comm: text(&call.comm),
                 waiting_in: text(&call.queue),
+                step: (call.sleeps_for as usize).checked_sub(1).and_then(|step| RpcStep::ALL.get(step).copied()),
             })
             .collect();
         let before: HashSet<_> = tasks_before.iter().map(identity).collect();
@@ -155,6 +170,7 @@ impl Calls {
                 pid: 0,
                 comm: String::new(),
                 waiting_in: task.queue.clone(),
+                step: None,
             }
         }));
         open.sort_by_key(|call| Reverse((call.open_at_start, call.age_ns)));

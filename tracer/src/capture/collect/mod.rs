@@ -3,6 +3,7 @@
 //! The maps hold sums since the start of the window. About once a second they are read whole and
 //! what was added since the last reading becomes a slice: no event can fall between two slices.
 
+mod call_details;
 mod calls;
 mod locks;
 mod processes;
@@ -26,6 +27,7 @@ use super::{
     pauses::Watch,
     proc::{counters::Counters, host, mounts, own_cost, pressure, rpc_tasks, virtualisation},
     session::{Session, clock_ns, monotonic_ns},
+    tcp::TcpWatch,
 };
 use crate::model::{Cost, Loss, Machine, Options, Pressure, ProbeState, ProbeStatus, Recording, Slice, Window};
 use calls::Calls;
@@ -36,6 +38,7 @@ use who::Who;
 pub struct Run {
     calls: Calls,
     threads: Threads,
+    tcp: TcpWatch,
     who: Who,
     slices: Vec<Slice>,
     slice_start_ns: u64,
@@ -61,9 +64,10 @@ impl Run {
     #[must_use]
     pub fn begin(session: &Session) -> Self {
         let since_start_ns = monotonic_ns().saturating_sub(session.start_ns);
-        Self {
+        let mut run = Self {
             calls: Calls::default(),
             threads: Threads::default(),
+            tcp: TcpWatch::default(),
             who: Who::new(&session.roots.proc),
             slices: Vec::new(),
             slice_start_ns: 0,
@@ -73,7 +77,10 @@ impl Run {
             watch: Watch::begin(&session.roots),
             cpu_before_ns: own_cost::cpu_ns(),
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
-        }
+        };
+        let now_ns = monotonic_ns().saturating_sub(session.start_ns);
+        run.tcp.read(&session.roots, now_ns, None);
+        run
     }
 
     /// Reads the maps and adds a slice that ends now, or at the end of the window.
@@ -87,6 +94,8 @@ impl Run {
             duration_ns: until_ns.saturating_sub(self.slice_start_ns),
             ..Slice::default()
         };
+        // First, as connections know no window.
+        self.tcp.read(&session.roots, until_ns, Some(&mut slice));
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
         self.who.add(&self.threads, &slice);
@@ -134,6 +143,8 @@ impl Run {
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
         let nfs = self.calls.describe(session);
+        let (tcp, tcp_probe) = self.tcp.finish();
+        probes.extend(tcp_probe);
         let named = self.threads.resolve_user_stacks(&mut probes);
         let mut threads = self.threads.finish(session, window, &stacks);
         self.who.finish(&mut threads.processes);
@@ -150,6 +161,7 @@ impl Run {
             clients: nfs.clients,
             transports: nfs.transports,
             rpc_series: self.calls.series,
+            tcp: Some(tcp),
             processes: threads.processes,
             threads: threads.threads,
             stacks,

@@ -9,6 +9,7 @@ pub(super) mod pressure;
 pub(super) mod processes;
 pub(super) mod rpc_clients;
 pub(super) mod rpc_tasks;
+pub(super) mod rpc_transports;
 pub(super) mod virtualisation;
 
 use std::path::PathBuf;

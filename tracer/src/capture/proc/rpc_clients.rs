@@ -1,5 +1,5 @@
 //! RPC clients and transports as sysfs shows them: `/sys/fs/nfs/MAJOR:MINOR/nfs_client` leads
-//! from a mount to its client (6.12 and later); `/sys/kernel/sunrpc/rpc-clients/clnt-N/xprt-M-tcp`
+//! from a mount to its client (6.12 and later); `/sys/kernel/sunrpc/rpc-clients/clnt-N/switch/xprt-M-tcp`
 //! leads from a client to its transports (6.1 and later).
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -51,7 +51,7 @@ fn read_transports(dir: &Path) -> BTreeMap<u32, Vec<SysfsTransport>> {
     names(dir)
         .filter_map(|name| {
             let client = name.strip_prefix("clnt-")?.parse().ok()?;
-            let client_dir = dir.join(&name);
+            let client_dir = dir.join(&name).join("switch");
             let transports = names(&client_dir).filter_map(|name| transport(&client_dir.join(&name), &name)).collect();
             Some((client, transports))
         })
@@ -76,7 +76,7 @@ mod tests {
         let sys = tempfile::tempdir().unwrap();
         let device = sys.path().join("fs/nfs/0:44");
         let client = sys.path().join("kernel/sunrpc/rpc-clients/clnt-5");
-        let transport = client.join("xprt-3-tcp");
+        let transport = client.join("switch/xprt-3-tcp");
         fs::create_dir_all(&device).unwrap();
         fs::create_dir_all(&transport).unwrap();
         fs::write(transport.join("dstaddr"), "192.0.2.1\n").unwrap();

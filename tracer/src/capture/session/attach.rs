@@ -20,9 +20,10 @@ const INODE_HOOKS: [&str; 4] =
 /// The same, from a page I/O header.
 const PGIO_HOOKS: [&str; 2] = ["nfs_initiate_read", "nfs_initiate_write"];
 /// The RPC layer's tracepoints besides the one that counts, with what is missing without them.
-const CALL_HOOKS: [(&str, &str); 3] = [
+const CALL_HOOKS: [(&str, &str); 4] = [
     ("rpc_task_begin", "calls in flight"),
-    ("rpc_task_sleep", "the queue a call in flight waits in"),
+    ("rpc_task_sleep", "the queues a call waits in before it is sent"),
+    ("rpc_task_wakeup", "how long it waits there, and when its reply was complete"),
     ("rpc_task_end", "calls in flight"),
 ];
 

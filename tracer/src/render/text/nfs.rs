@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{paragraph::paragraph, table::cut};
+use super::{call_details, paragraph::paragraph, table::cut};
 use crate::analyse::{
     Answer,
     answer::{Latency, RpcRow},
@@ -63,6 +63,7 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
     let (shown, rest) = rows.split_at(worth_showing(rows));
     for row in shown {
         text.push_str(&operation(answer, row, style));
+        text.push_str(&call_details::lines(row, answer.window.duration_ns, style));
     }
     if !rest.is_empty() {
         text.push_str(&format!(
@@ -88,8 +89,7 @@ fn worth_showing(rows: &[&RpcRow]) -> usize {
 }
 
 fn time_of<'a>(rows: impl IntoIterator<Item = &'a RpcRow>) -> u64 {
-    let positive = |row: &RpcRow| u64::try_from(row.execute_ns.sum).unwrap_or_default();
-    rows.into_iter().fold(0, |sum, row| sum.saturating_add(positive(row)))
+    rows.into_iter().fold(0, |sum, row| sum.saturating_add(row.spent_ns()))
 }
 
 /// `NFS /mnt/a  10.0.0.1:/export  v4.2  tcp 10.0.0.1 (xprt 3)`.

@@ -1,18 +1,18 @@
 //! Latencies of one part of NFS calls.
 
-use super::answer::Latency;
+use super::row::Latency;
 use crate::model::{Histogram, RpcPart};
 
 impl Latency {
     /// Adds the values of a slice; percentiles follow with [`Self::finish`].
-    pub(super) fn add(&mut self, part: &RpcPart) {
+    pub(in crate::analyse) fn add(&mut self, part: &RpcPart) {
         self.sum = self.sum.saturating_add(part.sum_ns);
         self.negative = self.negative.saturating_add(part.negative);
         self.histogram.merge(&part.histogram);
     }
 
     /// Widens the extremes. A series that saw no value has its minimum above its maximum, or both 0.
-    pub(super) fn widen(&mut self, min: u64, max: u64) {
+    pub(in crate::analyse) fn widen(&mut self, min: u64, max: u64) {
         if min > max || (min, max) == (0, 0) {
             return;
         }
@@ -21,7 +21,7 @@ impl Latency {
     }
 
     /// Adds other latencies, percentiles included.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(in crate::analyse) fn merge(&mut self, other: &Self) {
         self.sum = self.sum.saturating_add(other.sum);
         self.negative = self.negative.saturating_add(other.negative);
         self.histogram.merge(&other.histogram);
@@ -30,7 +30,7 @@ impl Latency {
     }
 
     /// Sets the count and, from the histogram, the percentiles: held within the exact extremes.
-    pub(super) fn finish(&mut self, count: u64) {
+    pub(in crate::analyse) fn finish(&mut self, count: u64) {
         let quantile = |histogram: &Histogram, q| histogram.quantile(q).unwrap_or_default().clamp(self.min, self.max);
         self.count = count;
         self.p50 = quantile(&self.histogram, 0.5);

@@ -2,10 +2,15 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use nfslat_common::rpc::NFS_PROGRAM;
+mod errors;
+mod latency;
+mod row;
+mod steps;
 
-use super::answer::{InFlightRow, Latency, RpcRow};
 use crate::model::{Mount, Recording, RpcClient, RpcSeries, RpcSlice};
+use errors::Errors;
+pub use row::{ErrorRow, InFlightRow, Latency, ResentRow, RpcRow, StepRow};
+use steps::Steps;
 
 /// What tells rows apart. Clients of the same mounts are one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +34,13 @@ struct Sums {
     in_flight: u64,
     bytes_sent: u64,
     bytes_received: u64,
+    /// Backlog, rtt, tail and execute of calls transmitted once.
     parts: [Latency; 4],
+    /// The same of those transmitted more than once.
+    resent_parts: [Latency; 4],
+    resent: u64,
+    steps: Steps,
+    errors_by_name: Errors,
 }
 
 /// The NFS rows of a recording, merged over transports: one for each mount and operation, most time
@@ -43,41 +54,8 @@ pub fn by_operation(rows: &[RpcRow]) -> Vec<RpcRow> {
             None => merged.push(row.clone()),
         }
     }
-    merged.sort_by_key(|row| Reverse(row.execute_ns.sum));
+    merged.sort_by_key(|row| Reverse(row.spent_ns()));
     merged
-}
-
-impl RpcRow {
-    /// True for NFS itself; false for the programs around it (rpcbind, mount, lock manager).
-    #[must_use]
-    pub fn is_nfs(&self) -> bool {
-        self.program == NFS_PROGRAM
-    }
-
-    fn is_same_operation(&self, other: &Self) -> bool {
-        (&self.mounts, &self.server, self.program, self.version, &self.op)
-            == (&other.mounts, &other.server, other.program, other.version, &other.op)
-    }
-
-    fn merge(&mut self, other: &Self) {
-        if self.xprt != other.xprt {
-            self.xprt = None;
-            self.xprt_address.clear();
-        }
-        let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
-        add(&mut self.count, other.count);
-        add(&mut self.errors, other.errors);
-        add(&mut self.retransmitted, other.retransmitted);
-        add(&mut self.unsent, other.unsent);
-        add(&mut self.timeouts, other.timeouts);
-        add(&mut self.in_flight, other.in_flight);
-        add(&mut self.bytes_sent, other.bytes_sent);
-        add(&mut self.bytes_received, other.bytes_received);
-        self.backlog_ns.merge(&other.backlog_ns);
-        self.rtt_ns.merge(&other.rtt_ns);
-        self.tail_ns.merge(&other.tail_ns);
-        self.execute_ns.merge(&other.execute_ns);
-    }
 }
 
 /// The rows of a (validated) recording, most time first, and its calls in flight, oldest first.
@@ -94,23 +72,33 @@ pub(super) fn rows(recording: &Recording) -> (Vec<RpcRow>, Vec<InFlightRow>) {
             continue;
         }
         used[part.series as usize] = true;
-        sums.entry(clients.key(series)).or_default().add(part);
+        sums.entry(clients.key(series)).or_default().add(part, series.resent);
+    }
+    for slice in &recording.slices {
+        let key = |series: u32| clients.key(&recording.rpc_series[series as usize]);
+        for step in &slice.rpc_steps {
+            sums.entry(key(step.series)).and_modify(|sum| sum.steps.add(step));
+        }
+        for error in &slice.rpc_errors {
+            sums.entry(key(error.series)).and_modify(|sum| sum.errors_by_name.add(*error));
+        }
     }
     for (series, _) in recording.rpc_series.iter().zip(used).filter(|(_, used)| *used) {
         if let Some(sum) = sums.get_mut(&clients.key(series)) {
-            for (part, (&min, &max)) in sum.parts.iter_mut().zip(series.min_ns.iter().zip(&series.max_ns)) {
+            let parts = if series.resent { &mut sum.resent_parts } else { &mut sum.parts };
+            for (part, (&min, &max)) in parts.iter_mut().zip(series.min_ns.iter().zip(&series.max_ns)) {
                 part.widen(min, max);
             }
         }
     }
     let in_flight = in_flight_rows(recording, &clients, &mut sums);
     let mut rows: Vec<_> = sums.into_iter().map(|(key, sum)| clients.row(key, sum)).collect();
-    rows.sort_by_key(|row| Reverse(row.execute_ns.sum));
+    rows.sort_by_key(|row| Reverse(row.spent_ns()));
     (rows, in_flight)
 }
 
 impl Sums {
-    fn add(&mut self, part: &RpcSlice) {
+    fn add(&mut self, part: &RpcSlice, resent: bool) {
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
         add(&mut self.count, part.count);
         add(&mut self.errors, part.errors);
@@ -119,7 +107,11 @@ impl Sums {
         add(&mut self.timeouts, part.timeouts);
         add(&mut self.bytes_sent, part.bytes_sent);
         add(&mut self.bytes_received, part.bytes_received);
-        for (sum, part) in self.parts.iter_mut().zip([&part.backlog, &part.rtt, &part.tail, &part.execute]) {
+        if resent {
+            add(&mut self.resent, part.count);
+        }
+        let parts = if resent { &mut self.resent_parts } else { &mut self.parts };
+        for (sum, part) in parts.iter_mut().zip([&part.backlog, &part.rtt, &part.tail, &part.execute]) {
             sum.add(part);
         }
     }
@@ -153,6 +145,7 @@ fn in_flight_rows(recording: &Recording, clients: &Clients, sums: &mut BTreeMap<
             pid: call.pid,
             comm: call.comm.clone(),
             waiting_in: call.waiting_in.clone(),
+            step: call.step,
         });
         let sum = sums.entry(key).or_default();
         sum.in_flight = sum.in_flight.saturating_add(1);
@@ -230,12 +223,12 @@ impl<'r> Clients<'r> {
             .transports
             .iter()
             .find(|transport| transport.id == key.xprt && (key.xprt.is_some() || !transport.address.is_empty()));
-        let sent = sum.count.saturating_sub(sum.unsent);
-        let [mut backlog, mut rtt, mut tail, mut execute] = sum.parts;
-        for part in [&mut backlog, &mut rtt, &mut tail] {
-            part.finish(sent);
-        }
-        execute.finish(sum.count);
+        let once = sum.count.saturating_sub(sum.resent);
+        let [backlog_ns, rtt_ns, tail_ns, execute_ns] = finished(sum.parts, once, sum.unsent);
+        let resent = (sum.resent > 0).then(|| {
+            let [backlog_ns, rtt_ns, tail_ns, execute_ns] = finished(sum.resent_parts, sum.resent, 0);
+            ResentRow { count: sum.resent, backlog_ns, rtt_ns, tail_ns, execute_ns }
+        });
         RpcRow {
             mount: place.mount,
             mounts: place.mounts,
@@ -253,12 +246,25 @@ impl<'r> Clients<'r> {
             in_flight: sum.in_flight,
             bytes_sent: sum.bytes_sent,
             bytes_received: sum.bytes_received,
-            backlog_ns: backlog,
-            rtt_ns: rtt,
-            tail_ns: tail,
-            execute_ns: execute,
+            backlog_ns,
+            rtt_ns,
+            tail_ns,
+            execute_ns,
+            resent,
+            steps: sum.steps.rows(),
+            errors_by_name: sum.errors_by_name.rows(),
         }
     }
+}
+
+/// The parts with their percentiles. Calls that were never sent have an execute time only.
+fn finished(mut parts: [Latency; 4], count: u64, unsent: u64) -> [Latency; 4] {
+    let [before @ .., execute] = &mut parts;
+    for part in before {
+        part.finish(count.saturating_sub(unsent));
+    }
+    execute.finish(count);
+    parts
 }
 
 /// The server's address, else the host in `host:/path`.
