@@ -7,8 +7,8 @@ use nfslat_lab::{SOURCES, setup};
 
 use crate::{ebpf, show};
 
-/// What tests need of this machine: tools that nfslat is compared with, and a compiler for a program that is traced.
-pub(crate) const TEST_PACKAGES: [&str; 2] = ["tshark", "golang-go"];
+/// What tests need of this machine: a compiler for a program that is traced.
+pub(crate) const TEST_PACKAGES: [&str; 1] = ["golang-go"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

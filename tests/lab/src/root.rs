@@ -12,17 +12,18 @@ use crate::{apt, erofs, erofs::Packing, host, stamp};
 /// The release the image is made from, whatever kernel boots it.
 const SUITE: &str = "trixie";
 
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 23] = [
     // The server, the clients and their tools.
     "nfs-kernel-server",
     "nfs-common",
     "rpcbind",
-    // Networks and delays.
+    // Networks and delays; tshark is the peer that response times of NFS calls are compared with.
     "iproute2",
     "iputils-ping",
     "ethtool",
     "socat",
     "tcpdump",
+    "tshark",
     // Disks that are slow on purpose.
     "dmsetup",
     "e2fsprogs",

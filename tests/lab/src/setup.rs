@@ -29,7 +29,7 @@ const QEMU_AT_LEAST: u32 = 10;
 pub struct Wanted {
     /// The kernels to have ready.
     pub kernels: Vec<&'static Source>,
-    /// Further packages of this machine, which tests compare with.
+    /// Further packages of this machine, which tests need.
     pub packages: Vec<&'static str>,
     /// Ask the mirror again for newer kernels and packages, although there are some.
     pub refresh: bool,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{Histogram, serialization::Deserializer};
 use serde::Deserialize;
 
 /// The answer.
@@ -269,6 +272,8 @@ pub struct Rpc {
     pub mount: Option<String>,
     /// RPC program.
     pub program: u32,
+    /// Its version.
+    pub version: u32,
     /// Operation.
     pub op: String,
     /// Calls done.
@@ -554,6 +559,14 @@ impl Answer {
     #[must_use]
     pub fn thread(&self, tid: u32) -> Option<&Thread> {
         self.threads.iter().find(|thread| thread.tid == tid)
+    }
+}
+
+impl Distribution {
+    /// The values, as another program reads them.
+    pub fn histogram(&self) -> Result<Histogram<u64>> {
+        let bytes = STANDARD.decode(&self.hdr).context("it is not base64")?;
+        Deserializer::new().deserialize(&mut bytes.as_slice()).context("it is no histogram")
     }
 }
 

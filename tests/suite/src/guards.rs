@@ -218,19 +218,54 @@ impl SlowLoopback {
 
     fn as_told(commands: &[&str]) -> Result<Self> {
         let guard = Self(());
-        for command in commands {
-            let status = Command::new("tc").args(command.split(' ')).status().context("starting tc")?;
-            ensure!(status.success(), "tc {command}: {status}");
-        }
+        commands.iter().try_for_each(|words| traffic_control(words))?;
         Ok(guard)
     }
 }
 
 impl Drop for SlowLoopback {
     fn drop(&mut self) {
-        // What is left behind shows in the next check.
-        drop(Command::new("tc").args(["qdisc", "del", "dev", "lo", "root"]).status());
+        reset_loopback();
     }
+}
+
+/// A loopback interface on which what the NFS server sends takes a while, and nothing else.
+#[derive(Debug)]
+pub struct SlowReplies(());
+
+impl SlowReplies {
+    /// Sorts the server's packets out; they are not delayed yet.
+    pub fn new() -> Result<Self> {
+        // One band for all priorities, and a third for the server alone.
+        let bands = "qdisc replace dev lo root handle 1: prio bands 3 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+        traffic_control(bands)?;
+        let slow = Self(());
+        traffic_control("qdisc add dev lo parent 1:3 handle 30: netem delay 0ms limit 100000")?;
+        traffic_control("filter add dev lo parent 1: protocol ip u32 match ip sport 2049 0xffff flowid 1:3")?;
+        Ok(slow)
+    }
+
+    /// From now on a packet takes this long.
+    pub fn by(&self, milliseconds: u64) -> Result<()> {
+        traffic_control(&format!("qdisc change dev lo parent 1:3 handle 30: netem delay {milliseconds}ms limit 100000"))
+    }
+}
+
+impl Drop for SlowReplies {
+    fn drop(&mut self) {
+        reset_loopback();
+    }
+}
+
+fn traffic_control(words: &str) -> Result<()> {
+    let status = Command::new("tc").args(words.split(' ')).status().context("starting tc")?;
+    ensure!(status.success(), "tc {words}: {status}");
+    Ok(())
+}
+
+fn reset_loopback() {
+    // What is left behind shows in the next check.
+    drop(traffic_control("qdisc del dev lo root"));
 }
 
 /// A control group of its own, in the version 2 hierarchy.

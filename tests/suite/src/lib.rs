@@ -6,12 +6,14 @@
 //! of a test, whatever kernel it runs on.
 //!
 //! Every check compares the tool's answer with an independent account of the same time: the
-//! scheduler's and the NFS client's own statistics, `perf sched timehist`, `ss`, or a workload that times itself.
+//! scheduler's and the NFS client's own statistics, `perf sched timehist`, `ss`, the packets as tshark reads them, or a
+//! workload that times itself.
 
 pub mod answer;
 pub mod bpf;
 pub mod check;
 pub mod checks;
+pub mod client_trace;
 pub mod complaints;
 pub mod guards;
 pub mod guest;
@@ -26,4 +28,5 @@ pub mod server;
 pub mod sockets;
 pub mod starve;
 pub mod timehist;
+pub mod wire;
 pub mod workload;

@@ -18,6 +18,7 @@ mod nfs_grace;
 mod nfs_layers;
 mod nfs_tcp;
 mod nfs_waits;
+mod nfs_wire;
 mod perf_sched;
 mod reclaim;
 mod recording;
@@ -79,6 +80,7 @@ pub static ALL: &[Check] = &[
     nfs_tcp::LOSS,
     nfs_tcp::CONNECTIONS,
     nfs_tcp::RECONNECTS,
+    nfs_wire::TSHARK,
     holders::BEHIND_NFS,
     some_thread::NFS,
     nfs_waits::VERSION_3,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hdrhistogram::{Histogram, serialization::Deserializer};
 
 use crate::{
     answer::{Answer, Distribution, Rpc},
@@ -149,9 +147,7 @@ fn histograms(machine: &Machine) -> Result<Outcome> {
 }
 
 fn compare_histogram(complaints: &mut Complaints, name: &str, distribution: &Distribution) -> Result<()> {
-    let bytes = STANDARD.decode(&distribution.hdr).context("it is not base64")?;
-    let histogram: Histogram<u64> =
-        Deserializer::new().deserialize(&mut bytes.as_slice()).context("it is no histogram")?;
+    let histogram = distribution.histogram()?;
     complaints.unless_equal(format!("{name} count"), histogram.len(), distribution.count);
     let quantiles = [(0.5, distribution.p50), (0.9, distribution.p90), (0.99, distribution.p99)];
     for (quantile, printed) in quantiles {
