@@ -4,6 +4,7 @@
 //! the file system. So the device of the file is noted when the fault begins, for the wait that follows.
 
 use aya_ebpf::{
+    EbpfContext as _,
     helpers::generated::bpf_get_current_task,
     macros::{btf_tracepoint, kprobe},
     programs::{BtfTracePointContext, ProbeContext},
@@ -55,7 +56,9 @@ fn thread() -> u64 {
 /// same.
 #[inline(always)]
 fn page(ctx: &BtfTracePointContext) -> u64 {
-    ctx.arg::<u64>(0) ^ ctx.arg::<u64>(1).rotate_right(16)
+    // Read as memory: the verifier lets nobody reckon with a pointer.
+    let arguments: [u64; 2] = kernel::read_at(ctx.as_ptr().cast(), 0).unwrap_or_default();
+    arguments[0] ^ arguments[1].rotate_right(16)
 }
 
 #[inline(always)]

@@ -46,6 +46,11 @@ fn readable(machine: &Machine) -> Result<Outcome> {
         complaints.unless(probe["state"] == "attached" || says("detail"), || format!("without a reason: {probe}"));
         complaints.unless(probe["state"] != "missing" || says("remedy"), || format!("without a remedy: {probe}"));
     }
+    // A program that does not load falls back to another hook in silence; where there is a tracepoint, it is used.
+    if machine::kernel_is_at_least(6, 10)? {
+        let attached = |probe: &Value| probe["hook"] == "filemap:mm_filemap_fault" && probe["state"] == "attached";
+        complaints.unless(probes.iter().any(attached), || format!("page faults have no tracepoint: {probes:?}"));
+    }
     complaints.settle()
 }
 
