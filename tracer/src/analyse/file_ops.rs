@@ -143,9 +143,10 @@ impl Wanted<'_> {
     /// Mount points of a file system; `None` if it is not wanted.
     fn mounts(&self, device: Device) -> Option<Vec<String>> {
         let here = self.recording.mounts.iter().filter(|mount| (mount.dev_major, mount.dev_minor) == device);
-        let mounts: Vec<String> = here.map(|mount| mount.mount_point.clone()).collect();
+        let here: Vec<_> = here.collect();
         let wanted = self.recording.options.mount.as_ref();
-        wanted.is_none_or(|wanted| mounts.contains(wanted)).then_some(mounts)
+        let is_wanted = wanted.is_none_or(|wanted| here.iter().any(|mount| mount.mount_point == *wanted));
+        is_wanted.then(|| here.iter().map(|mount| mount.name()).collect())
     }
 
     /// Name of a process; of several with the same id, the last.

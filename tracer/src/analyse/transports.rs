@@ -237,7 +237,7 @@ impl<'r> Traffic<'r> {
     }
 
     fn mount_points(&self, mounts: BTreeSet<u32>) -> Vec<String> {
-        mounts.into_iter().map(|mount| self.recording.mounts[mount as usize].mount_point.clone()).collect()
+        mounts.into_iter().map(|mount| self.recording.mounts[mount as usize].name()).collect()
     }
 }
 

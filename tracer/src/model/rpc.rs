@@ -22,6 +22,20 @@ pub struct Mount {
     pub dev_major: u32,
     /// Device number, minor.
     pub dev_minor: u32,
+    /// A process that has it in its mount namespace; `None` if it is in nfslat's own.
+    #[serde(default)]
+    pub namespace_pid: Option<u32>,
+}
+
+impl Mount {
+    /// What it is called: its mount point, and in whose mount namespace that is, if not in nfslat's own.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.namespace_pid {
+            None => self.mount_point.clone(),
+            Some(pid) => format!("{} (mount namespace of pid {pid})", self.mount_point),
+        }
+    }
 }
 
 /// A kernel RPC client. One mount has one of its own; NFSv4 mounts of one server share a parent,

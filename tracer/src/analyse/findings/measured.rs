@@ -2,7 +2,7 @@
 
 use super::{Finding, Layer};
 use crate::analyse::answer::{Answer, RpcRow};
-use crate::model::{ProbeState, ProbeStatus, hook};
+use crate::model::{Mount, ProbeState, ProbeStatus, hook};
 
 pub(super) fn find(answer: &Answer) -> Vec<Finding> {
     let mut findings: Vec<_> = answer.probes.iter().filter_map(probe).collect();
@@ -41,7 +41,7 @@ fn because(probe: &ProbeStatus) -> String {
 }
 
 fn no_calls(answer: &Answer) -> Finding {
-    let mounts: Vec<_> = answer.mounts.iter().map(|mount| mount.mount_point.as_str()).collect();
+    let mounts: Vec<_> = answer.mounts.iter().map(Mount::name).collect();
     let (id, claim) = match (&answer.options.mount, mounts.as_slice()) {
         (Some(mount), _) => ("no-nfs-calls", format!("No NFS call ended on {mount} in the window.")),
         (None, []) => ("no-nfs-mount", "No NFS mount was seen, so there was no NFS call to measure.".into()),

@@ -217,7 +217,7 @@ impl<'r> Clients<'r> {
     }
 
     fn place(&self, mounts: &[u32]) -> Place {
-        let points: Vec<_> = mounts.iter().map(|&mount| self.mount(mount).mount_point.clone()).collect();
+        let points: Vec<_> = mounts.iter().map(|&mount| self.mount(mount).name()).collect();
         let server = mounts.first().map(|&mount| server_of(self.mount(mount))).unwrap_or_default();
         let mount = if let [only] = points.as_slice() { Some(only.clone()) } else { None };
         Place { mount, mounts: points, server }

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
 };
 
 use anyhow::Result;
@@ -43,7 +44,11 @@ pub(super) struct Calls {
     mounts: BTreeMap<(u32, u32, String), Mount>,
     clients: BTreeMap<u32, ClientInfo>,
     sysfs: SysfsClients,
+    readings: u32,
 }
+
+/// Mounts of other namespaces are looked for once in so many readings: that takes a look at every process.
+const READINGS_ELSEWHERE: u32 = 10;
 
 /// The parts of a recording that are about mounts.
 pub(super) struct NfsParts {
@@ -66,6 +71,10 @@ impl Calls {
         if self.mounts.is_empty() && !session.roots.has_module("sunrpc") {
             return Ok(());
         }
+        if self.readings % READINGS_ELSEWHERE == 0 {
+            self.look_elsewhere(&session.roots.proc);
+        }
+        self.readings += 1;
         let sysfs = rpc_clients::read(&session.roots.sys);
         self.sysfs.by_device.extend(sysfs.by_device);
         self.sysfs.transports.extend(sysfs.transports);
@@ -114,6 +123,13 @@ impl Calls {
         }
         slice.rpc = added.into_values().collect();
         self.details.read(session, |key| self.seen.get(key).map(|(index, _)| *index), steps, slice)
+    }
+
+    fn look_elsewhere(&mut self, proc: &Path) {
+        for mount in mounts::read_elsewhere(proc) {
+            // The first process that was seen to have it names it, as long as the run lasts.
+            self.mounts.entry((mount.dev_major, mount.dev_minor, mount.mount_point.clone())).or_insert(mount);
+        }
     }
 
     fn index_of(&mut self, key: RpcKey, stats: &RpcStats) -> u32 {

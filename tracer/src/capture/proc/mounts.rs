@@ -1,4 +1,4 @@
-//! NFS mounts, from `/proc/self/mountinfo`.
+//! NFS mounts, from `/proc/PID/mountinfo`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +18,36 @@ pub(crate) fn read(proc: &Path) -> Result<Vec<Mount>> {
     let path = proc.join("self/mountinfo");
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
+}
+
+/// The NFS mounts of other mount namespaces, such as those of containers, that have at least one process. What is in this
+/// one too is left out. Processes come and go meanwhile: those that cannot be read are passed over.
+pub(crate) fn read_elsewhere(proc: &Path) -> Vec<Mount> {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let mut seen: BTreeSet<_> = namespace(&proc.join("self")).into_iter().collect();
+    let device = |mount: &Mount| (mount.dev_major, mount.dev_minor);
+    let here: BTreeSet<_> = read(proc).unwrap_or_default().iter().map(device).collect();
+    let mut pids: Vec<u32> = fs::read_dir(proc)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    let mut found: Vec<Mount> = Vec::new();
+    for pid in pids {
+        let process = proc.join(pid.to_string());
+        if !namespace(&process).is_some_and(|namespace| seen.insert(namespace)) {
+            continue;
+        }
+        let text = fs::read(process.join("mountinfo")).unwrap_or_default();
+        for mount in String::from_utf8_lossy(&text).lines().filter_map(parse) {
+            let is_known = |other: &Mount| device(other) == device(&mount) && other.mount_point == mount.mount_point;
+            if !here.contains(&device(&mount)) && !found.iter().any(is_known) {
+                found.push(Mount { namespace_pid: Some(pid), ..mount });
+            }
+        }
+    }
+    found
 }
 
 /// The file systems of this mount namespace on the given devices; the first mount point of each.
@@ -71,6 +101,7 @@ fn parse(line: &str) -> Option<Mount> {
         options: options.to_owned(),
         dev_major: major.parse().ok()?,
         dev_minor: minor.parse().ok()?,
+        namespace_pid: None,
     })
 }
 

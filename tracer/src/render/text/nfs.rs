@@ -126,7 +126,7 @@ fn title(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
         [] => words.push("calls of a mount that was not identified".to_owned()),
         [mount] => {
             words.push(mount.clone());
-            let known = answer.mounts.iter().find(|known| known.mount_point == *mount);
+            let known = answer.mounts.iter().find(|known| known.name() == *mount);
             words.extend(known.map(|known| format!("{} v{}", known.source, known.version)));
         }
         several => words.push(format!("{}, shared by {}", row.server, several.join(", "))),
