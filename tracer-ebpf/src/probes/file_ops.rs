@@ -33,8 +33,8 @@ use crate::{
         PATH_DENTRY, SUPERBLOCK_DEVICE, SUPERBLOCK_MAGIC, VM_FAULT_VMA, VMA_FILE,
     },
     loss,
-    maps::{FILE_OP_BUCKETS, FILE_OPS, FILES, OPEN_FILE_OPS, THREADS},
-    window,
+    maps::{FILE_OP_BUCKETS, FILE_OPS, FILES, OPEN_FILE_OPS, SCRATCH_FILE, THREADS},
+    verifier, window,
 };
 
 /// 1 if files are wanted, too.
@@ -171,14 +171,19 @@ fn count(open: &OpenFileOp, total_ns: u64, blocked_ns: u64, failed: bool) {
 fn count_file(open: &OpenFileOp, blocked_ns: u64) {
     let key = FileKey { inode: open.inode, device: open.device, pad: 0 };
     if FILES.get_ptr_mut(key).is_none() {
-        let mut fresh = FileSums { waited: 0, blocked_ns: 0, name: [0; FILE_NAME_LEN] };
+        let Some(fresh) = SCRATCH_FILE.get_ptr_mut(0) else { return };
+        // SAFETY: a pointer from a map lookup. Another thread may use the entry if this one is preempted: then a file has
+        // another's name, and no more. Zeros are a valid value.
+        let fresh = unsafe { &mut *fresh };
+        // SAFETY: as said.
+        unsafe { verifier::zero(fresh) };
         if let Some(name) = kernel::read_at::<*const u8>(open.dentry as *const u8, DENTRY_NAME.load()) {
             // SAFETY: the helper checks the address and writes at most the stated length.
             unsafe {
                 bpf_probe_read_kernel_str(fresh.name.as_mut_ptr().cast(), FILE_NAME_LEN as u32, name.cast());
             }
         }
-        let _ = FILES.insert(key, fresh, u64::from(BPF_NOEXIST));
+        let _ = FILES.insert(key, &*fresh, u64::from(BPF_NOEXIST));
     }
     let Some(sums) = FILES.get_ptr_mut(key) else { return loss::count(LossKind::FileOpsFull) };
     // SAFETY: as in `count`.

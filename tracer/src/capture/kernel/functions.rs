@@ -59,10 +59,13 @@ impl Loader {
     /// If the object has no such programs, or uses maps that `bpf` has not.
     pub(crate) fn new(bpf: &Ebpf, bytes: &[u8], names: &[&str]) -> Result<Self> {
         let mut object = Object::parse(bytes).context("the kernel side cannot be read")?;
-        let wanted: HashSet<_> =
-            names.iter().filter_map(|name| Some(object.programs.get(*name)?.function_key())).collect();
-        // Functions of the other programs use maps that are not needed here, and may be gone.
-        object.functions.retain(|key, _| wanted.contains(key));
+        // The other programs use maps that are not needed here, and may be gone. What programs share stays (`memset`).
+        let unwanted: HashSet<_> = object
+            .programs
+            .extract_if(|name, _| !names.contains(&name.as_str()))
+            .map(|(_, program)| program.function_key())
+            .collect();
+        object.functions.retain(|key, _| !unwanted.contains(key));
         let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
         let mut fds: Vec<(String, RawFd, aya_obj::Map)> = Vec::new();
         for (name, _) in bpf.maps() {
