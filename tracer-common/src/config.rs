@@ -84,6 +84,7 @@ macro_rules! for_each_task_field {
             FILE_DENTRY = "file", "f_path.dentry";
             PATH_DENTRY = "path", "dentry";
             DENTRY_INODE = "dentry", "d_inode";
+            DENTRY_PARENT = "dentry", "d_parent";
             DENTRY_NAME = "dentry", "d_name.name";
             TASK_CGROUPS = "task_struct", "cgroups";
             CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp";

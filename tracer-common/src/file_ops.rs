@@ -60,6 +60,8 @@ pub mod object {
     pub const PATH: u32 = 4;
     /// `struct vm_fault *`.
     pub const VM_FAULT: u32 = 5;
+    /// `struct dentry *` of something in the folder that is meant.
+    pub const PARENT: u32 = 6;
 }
 
 /// What the programs at a function know of it: its number, what it does, and which argument leads to the file.
@@ -192,7 +194,7 @@ pub struct FileSums {
     pub waited: u64,
     /// Time in which the threads were blocked.
     pub blocked_ns: u64,
-    /// The file's name without its folder, as the first of them had it; empty: not known.
+    /// The file's name without its folder, as the first of them that had one; empty: not known.
     pub name: [u8; FILE_NAME_LEN],
 }
 const _: () = assert!(size_of::<FileSums>() == 80);

@@ -165,6 +165,6 @@ pub(crate) static FILE_OP_BUCKETS: HashMap<FileOpBucketKey, u64> = HashMap::with
 #[map]
 pub(crate) static FILES: HashMap<FileKey, FileSums> = HashMap::with_max_entries(1, 0);
 
-/// Where the entry of a new file is made.
+/// The entry of a new file: zeros.
 #[map]
 pub(crate) static SCRATCH_FILE: PerCpuArray<FileSums> = PerCpuArray::with_max_entries(1, 0);

@@ -5,7 +5,7 @@
 //! own. Programs at functions need no room for threads that sleep inside, as probes of returns do.
 
 use aya_ebpf::{
-    EbpfContext as _, Global,
+    EbpfContext as _,
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{
         bpf_get_current_pid_tgid,
@@ -29,17 +29,13 @@ use nfslat_common::{
 use crate::{
     atomic,
     kernel::{
-        self, DENTRY_INODE, DENTRY_NAME, FILE_DENTRY, FILE_INODE, INODE_NUMBER, INODE_SUPERBLOCK, KIOCB_FILE,
-        PATH_DENTRY, SUPERBLOCK_DEVICE, SUPERBLOCK_MAGIC, VM_FAULT_VMA, VMA_FILE,
+        self, DENTRY_INODE, DENTRY_NAME, DENTRY_PARENT, FILE_DENTRY, FILE_INODE, INODE_NUMBER, INODE_SUPERBLOCK,
+        KIOCB_FILE, PATH_DENTRY, SUPERBLOCK_DEVICE, SUPERBLOCK_MAGIC, VM_FAULT_VMA, VMA_FILE,
     },
     loss,
     maps::{FILE_OP_BUCKETS, FILE_OPS, FILES, OPEN_FILE_OPS, SCRATCH_FILE, THREADS},
     verifier, window,
 };
-
-/// 1 if files are wanted, too.
-#[unsafe(no_mangle)]
-static FILES_WANTED: Global<u32> = Global::new(0);
 
 /// What a function returns that wants to be called again in another way (`ECHILD`: a look-up that may not sleep,
 /// `Documentation/filesystems/path-lookup.rst`).
@@ -126,7 +122,7 @@ fn end(ctx: &FExitContext) -> Option<()> {
     let blocked_now_ns = unsafe { (*THREADS.get_ptr(thread)?).time_ns[state::BLOCKED as usize] };
     let blocked_ns = blocked_now_ns.saturating_sub(open.blocked_ns);
     count(&open, at.now_ns.saturating_sub(open.begin_ns), blocked_ns, failed(result));
-    if blocked_ns > 0 && FILES_WANTED.load() != 0 {
+    if blocked_ns > 0 {
         count_file(&open, blocked_ns);
     }
     Some(())
@@ -172,22 +168,20 @@ fn count_file(open: &OpenFileOp, blocked_ns: u64) {
     let key = FileKey { inode: open.inode, device: open.device, pad: 0 };
     if FILES.get_ptr_mut(key).is_none() {
         let Some(fresh) = SCRATCH_FILE.get_ptr_mut(0) else { return };
-        // SAFETY: a pointer from a map lookup. Another thread may use the entry if this one is preempted: then a file has
-        // another's name, and no more. Zeros are a valid value.
+        // SAFETY: a pointer from a map lookup; whoever else uses it makes zeros of it, too.
         let fresh = unsafe { &mut *fresh };
-        // SAFETY: as said.
+        // SAFETY: zeros are a valid value.
         unsafe { verifier::zero(fresh) };
-        if let Some(name) = kernel::read_at::<*const u8>(open.dentry as *const u8, DENTRY_NAME.load()) {
-            // SAFETY: the helper checks the address and writes at most the stated length.
-            unsafe {
-                bpf_probe_read_kernel_str(fresh.name.as_mut_ptr().cast(), FILE_NAME_LEN as u32, name.cast());
-            }
-        }
         let _ = FILES.insert(key, &*fresh, u64::from(BPF_NOEXIST));
     }
     let Some(sums) = FILES.get_ptr_mut(key) else { return loss::count(LossKind::FileOpsFull) };
-    // SAFETY: as in `count`.
+    // SAFETY: as in `count`. The helper checks the address and writes at most the stated length.
     unsafe {
+        if (*sums).name[0] == 0
+            && let Some(name) = kernel::read_at::<*const u8>(open.dentry as *const u8, DENTRY_NAME.load())
+        {
+            bpf_probe_read_kernel_str((&raw mut (*sums).name).cast(), FILE_NAME_LEN as u32, name.cast());
+        }
         atomic::add(&raw mut (*sums).waited, 1);
         atomic::add(&raw mut (*sums).blocked_ns, blocked_ns);
     }
@@ -207,6 +201,7 @@ fn file_of(kind: u32, argument: *const u8) -> (*const u8, *const u8) {
         object::INODE => return (argument, core::ptr::null()),
         object::DENTRY => argument,
         object::PATH => next(argument, PATH_DENTRY.load()),
+        object::PARENT => next(argument, DENTRY_PARENT.load()),
         _ => {
             let file = match kind {
                 object::KIOCB => next(argument, KIOCB_FILE.load()),

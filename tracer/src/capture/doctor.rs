@@ -36,6 +36,7 @@ pub fn examine() -> Examination {
         Some(Session::attach(&Settings {
             min_wait: Duration::from_micros(10),
             user_stacks: true,
+            file_ops: true,
             ..Settings::default()
         }))
     };

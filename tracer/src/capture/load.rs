@@ -90,7 +90,6 @@ pub(super) fn load(
         ("LOCK_MUTEX_START", "LOCK_MUTEX_LENGTH", &functions.mutex),
     ];
     let has_stand_ins = u32::from(stand_ins);
-    let files_wanted = u32::from(settings.files);
     let stand_in_series = if stand_ins { MAX_STAND_IN_SERIES } else { 1 };
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
@@ -112,7 +111,6 @@ pub(super) fn load(
     loader
         .override_global("SWITCH_HAS_STATE", &switch_has_state, true)
         .override_global("STAND_INS", &has_stand_ins, true)
-        .override_global("FILES_WANTED", &files_wanted, true)
         .override_global("LOCKS_KNOWN", &locks_known_global, true)
         .override_global("LOCKS_BY_FUNCTION", &locks_by_function, true)
         .override_global("MIN_WAIT_NS", &min_wait_ns, true)
@@ -144,10 +142,10 @@ pub(super) fn load(
         .map_max_entries("RPC_ERRORS", MAX_RPC_ERRORS)
         .map_max_entries("RPC_MAKERS", MAX_RPC_MAKERS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT)
-        .map_max_entries("OPEN_FILE_OPS", MAX_OPEN_FILE_OPS)
-        .map_max_entries("FILE_OPS", MAX_FILE_OPS)
-        .map_max_entries("FILE_OP_BUCKETS", MAX_FILE_OP_BUCKETS)
-        .map_max_entries("FILES", if settings.files { MAX_FILES } else { 1 });
+        .map_max_entries("OPEN_FILE_OPS", if settings.file_ops { MAX_OPEN_FILE_OPS } else { 1 })
+        .map_max_entries("FILE_OPS", if settings.file_ops { MAX_FILE_OPS } else { 1 })
+        .map_max_entries("FILE_OP_BUCKETS", if settings.file_ops { MAX_FILE_OP_BUCKETS } else { 1 })
+        .map_max_entries("FILES", if settings.file_ops { MAX_FILES } else { 1 });
     loader.load(OBJECT).context("cannot load the kernel side")
 }
 

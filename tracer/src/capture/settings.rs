@@ -24,6 +24,6 @@ pub struct Settings {
     pub min_wait: Duration,
     /// Take user stacks too.
     pub user_stacks: bool,
-    /// Keep which NFS files were waited for.
-    pub files: bool,
+    /// Measure operations on NFS files, and keep which files were waited for.
+    pub file_ops: bool,
 }

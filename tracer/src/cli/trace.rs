@@ -72,9 +72,10 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "WHEN", default_value = "on")]
     user_stacks: Switch,
 
-    /// Keep which NFS files were waited for
+    /// Measure operations on NFS files as programs see them (read, open, stat, fsync, ...), and which files they wait for.
+    /// Attaches to some 27 functions of the kernel, which takes a moment more at the start and at the end
     #[arg(long)]
-    files: bool,
+    file_ops: bool,
 
     /// Keep a recording in this file, for nfslat report
     #[arg(short, long, value_name = "FILE")]
@@ -107,9 +108,10 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let output = args.output.as_deref().map(|path| Output::reserve("the recording", path)).transpose()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
-    let recording = runtime.block_on(measure(args, &settings))?;
-    // The answer first: a full disk must not take it along.
+    let (recording, session) = runtime.block_on(measure(args, &settings))?;
+    // The answer first: a full disk must not take it along, and to detach may take a while.
     let code = print::answer(&analyse::answer(&recording), args.json, args.width.map(usize::from))?;
+    drop(session);
     if let Some(output) = output {
         output.write(|file| Ok(recording.write_to(file)?))?;
     }
@@ -140,7 +142,7 @@ impl TraceArgs {
             },
             min_wait: self.min_wait,
             user_stacks: self.user_stacks == Switch::On,
-            files: self.files,
+            file_ops: self.file_ops,
         })
     }
 
@@ -163,8 +165,8 @@ impl TraceArgs {
     }
 }
 
-/// Measures until the window ends, the command ends, or a signal comes.
-async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
+/// Measures until the window ends, the command ends, or a signal comes. The session is still attached.
+async fn measure(args: &TraceArgs, settings: &Settings) -> Result<(Recording, Session)> {
     // First, so that no signal finds the tracer without a handler.
     let mut signals = StopSignals::listen()?;
     let mut session = Session::attach(settings)?;
@@ -201,7 +203,7 @@ async fn measure(args: &TraceArgs, settings: &Settings) -> Result<Recording> {
     if exit_code.is_none() && command.is_some() {
         note(&format!("{} still runs; it was left alone", args.command[0]));
     }
-    Ok(recording)
+    Ok((recording, session))
 }
 
 /// Starts the command as a child of this process, whose children are traced from their birth.

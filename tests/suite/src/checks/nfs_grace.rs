@@ -33,7 +33,7 @@ fn grace(machine: &Machine) -> Result<Outcome> {
     let held = File::create(Path::new(AWAY).join("held")).context("making a file by the other client")?;
     let ready = Path::new(WORKS).join("ready");
     fs::write(&ready, "1").context("making a file")?;
-    let trace = Trace::start(machine, ["--duration", "280"])?;
+    let trace = Trace::start(machine, ["--duration", "280", "--file-ops"])?;
     let away = LinkDown::of(NAMESPACE_AWAY)?;
     restart_server()?;
     let begun = Instant::now();

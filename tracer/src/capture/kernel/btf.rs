@@ -173,7 +173,11 @@ fn bits_of_path(btf: &Btf, structure: &Struct, path: &str) -> Option<u32> {
 fn find_member(btf: &Btf, structure: &Struct, name: &str) -> Option<(u32, Type)> {
     structure.members.iter().find_map(|member| {
         let member_name = btf.resolve_name(member).unwrap_or_default();
-        let member_type = btf.resolve_chained_type(member).ok()?;
+        let mut member_type = btf.resolve_chained_type(member).ok()?;
+        // Such as the first, anonymous, part of `vm_fault` (`include/linux/mm.h`, since 5.12).
+        if let Type::Const(constant) = &member_type {
+            member_type = btf.resolve_chained_type(constant).ok()?;
+        }
         if member_name == name {
             return Some((member.bit_offset(), member_type));
         }

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use btf_rs::{Btf, FuncProto, Type};
+use btf_rs::{Btf, FuncProto, Parameter, Type};
 use nfslat_common::file_ops::{Hook, object, op};
 
 use super::functions::Function;
@@ -62,7 +62,7 @@ pub(super) fn find(vmlinux: &Btf, btf_dir: &Path) -> Vec<FileFunction> {
                 _ => vmlinux,
             };
             let (type_id, prototype) = function(types, name)?;
-            let (argument, object) = leads_to_file(types, &prototype)?;
+            let (argument, object) = leads_to_file(types, &prototype, op)?;
             let function = Function { name: name.to_owned(), module: module.to_owned(), type_id };
             Some(FileFunction { function, hook: Hook { function: number, op, object, argument } })
         })
@@ -81,24 +81,40 @@ fn function(types: &Btf, name: &str) -> Option<(u32, FuncProto)> {
     })
 }
 
-/// The first argument that leads to a file, and what it is.
-fn leads_to_file(types: &Btf, prototype: &FuncProto) -> Option<(u32, u32)> {
-    prototype.parameters.iter().zip(0..).find_map(|(parameter, number)| {
-        let Type::Ptr(pointer) = types.resolve_chained_type(parameter).ok()? else { return None };
-        let mut target = types.resolve_chained_type(&pointer).ok()?;
-        if let Type::Const(constant) = &target {
-            target = types.resolve_chained_type(constant).ok()?;
-        }
-        let Type::Struct(structure) = target else { return None };
-        let kind = match types.resolve_name(&structure).ok()?.as_str() {
-            "inode" => object::INODE,
-            "file" => object::FILE,
-            "kiocb" => object::KIOCB,
-            "dentry" => object::DENTRY,
-            "path" => object::PATH,
-            "vm_fault" => object::VM_FAULT,
-            _ => return None,
-        };
-        Some((number, kind))
-    })
+/// What arguments lead to a file, best first: what is open has a name.
+const OBJECTS: [(&str, u32); 6] = [
+    ("kiocb", object::KIOCB),
+    ("file", object::FILE),
+    ("vm_fault", object::VM_FAULT),
+    ("path", object::PATH),
+    ("dentry", object::DENTRY),
+    ("inode", object::INODE),
+];
+
+/// Operations on a name in a folder: it is the folder that is meant, as there may be nothing of that name.
+const ON_NAMES: [u32; 8] =
+    [op::OPEN, op::LOOKUP, op::REVALIDATE, op::CREATE, op::UNLINK, op::MKDIR, op::RMDIR, op::RENAME];
+
+/// The argument that leads to the file best, and what it is.
+fn leads_to_file(types: &Btf, prototype: &FuncProto, op: u32) -> Option<(u32, u32)> {
+    let targets: Vec<_> = prototype.parameters.iter().map(|parameter| target_of(types, parameter)).collect();
+    let find = |name: &str| Some(targets.iter().position(|target| target.as_deref() == Some(name))? as u32);
+    // A file that is just being opened does not lead anywhere yet.
+    if ON_NAMES.contains(&op)
+        && let Some(number) = find("dentry")
+    {
+        return Some((number, object::PARENT));
+    }
+    OBJECTS.iter().find_map(|&(name, kind)| Some((find(name)?, kind)))
+}
+
+/// Name of the structure that a parameter points to.
+fn target_of(types: &Btf, parameter: &Parameter) -> Option<String> {
+    let Type::Ptr(pointer) = types.resolve_chained_type(parameter).ok()? else { return None };
+    let mut target = types.resolve_chained_type(&pointer).ok()?;
+    if let Type::Const(constant) = &target {
+        target = types.resolve_chained_type(constant).ok()?;
+    }
+    let Type::Struct(structure) = target else { return None };
+    types.resolve_name(&structure).ok()
 }

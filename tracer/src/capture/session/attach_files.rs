@@ -21,10 +21,15 @@ const MEASURES: &str = "operations on files as programs see them";
 const PROGRAMS: [(&str, At); 2] = [("file_op_ends", At::Return), ("file_op_begins", At::Entry)];
 
 impl Session {
-    /// Attaches to the given functions, and says what came of it. Each is attached to at its return first, so that no
+    /// Attaches to the given functions, if they are wanted, and says what came of it. Each is attached to at its return first, so that no
     /// operation is begun and never ended.
-    pub(super) fn attach_file_functions(&mut self, functions: &[FileFunction]) {
+    pub(super) fn attach_file_functions(&mut self, functions: Option<&[FileFunction]>) {
         self.probes.retain(|probe| probe.hook != HOOK);
+        let Some(functions) = functions else {
+            let detail = "not asked for (--file-ops)".to_owned();
+            let state = ProbeState::NotApplicable;
+            return self.probes.push(ProbeStatus { state, detail, ..attached(HOOK, MEASURES) });
+        };
         let status = match self.attach_files(functions) {
             Ok(()) if self.file_programs.is_empty() => ProbeStatus {
                 state: ProbeState::Fallback,
