@@ -232,6 +232,7 @@ impl Scene {
             options: "rw,vers=4.2,hard,proto=tcp,addr=192.0.2.1".into(),
             dev_major: 0,
             dev_minor: 50 + index,
+            namespace_pid: None,
         });
         let id = 10 + index;
         self.recording.clients.push(RpcClient {

@@ -14,7 +14,6 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_file_ops;
-mod nfs_grace;
 mod nfs_layers;
 mod nfs_namespaces;
 mod nfs_tcp;
@@ -98,7 +97,6 @@ pub static ALL: &[Check] = &[
     nfs_layers::SLOTS,
     nfs_layers::FLOW,
     nfs_clients::DELAY,
-    nfs_grace::GRACE,
     nfs_faults::DEAD_SERVER,
 ];
 

@@ -71,10 +71,10 @@ impl Calls {
         if self.mounts.is_empty() && !session.roots.has_module("sunrpc") {
             return Ok(());
         }
-        if self.readings % READINGS_ELSEWHERE == 0 {
+        self.readings += 1;
+        if self.readings.is_multiple_of(READINGS_ELSEWHERE) {
             self.look_elsewhere(&session.roots.proc);
         }
-        self.readings += 1;
         let sysfs = rpc_clients::read(&session.roots.sys);
         self.sysfs.by_device.extend(sysfs.by_device);
         self.sysfs.transports.extend(sysfs.transports);
@@ -125,7 +125,8 @@ impl Calls {
         self.details.read(session, |key| self.seen.get(key).map(|(index, _)| *index), steps, slice)
     }
 
-    fn look_elsewhere(&mut self, proc: &Path) {
+    /// Looks for mounts in other mount namespaces.
+    pub(super) fn look_elsewhere(&mut self, proc: &Path) {
         for mount in mounts::read_elsewhere(proc) {
             // The first process that was seen to have it names it, as long as the run lasts.
             self.mounts.entry((mount.dev_major, mount.dev_minor, mount.mount_point.clone())).or_insert(mount);

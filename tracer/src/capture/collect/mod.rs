@@ -82,6 +82,9 @@ impl Run {
             cpu_before_ns: own_cost::cpu_ns(),
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
         };
+        if session.roots.has_module("nfs") {
+            run.calls.look_elsewhere(&session.roots.proc);
+        }
         let now_ns = monotonic_ns().saturating_sub(session.start_ns);
         run.tcp.read(&session.roots, now_ns, None);
         run

@@ -149,6 +149,29 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_mounts_of_other_namespaces_once() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |pid: &str, namespace: &str, mounts: &str| {
+            let folder = proc.path().join(pid);
+            fs::create_dir_all(folder.join("ns")).unwrap();
+            std::os::unix::fs::symlink(namespace, folder.join("ns/mnt")).unwrap();
+            fs::write(folder.join("mountinfo"), mounts).unwrap();
+        };
+        let mount = |minor: u32, point: &str| format!("53 28 0:{minor} / {point} rw - nfs4 192.0.2.1:/e rw,vers=4.2\n");
+        let here = mount(44, "/mnt/a");
+        process("self", "mnt:[1]", &here);
+        process("7", "mnt:[1]", &here);
+        // A namespace that is a copy of this one, with a mount of its own; and another process of it.
+        process("20", "mnt:[2]", &(here.clone() + &mount(45, "/data")));
+        process("3", "mnt:[2]", &(here + &mount(45, "/data")));
+        process("30", "mnt:[3]", &mount(46, "/data"));
+        let found: Vec<_> =
+            read_elsewhere(proc.path()).into_iter().map(|mount| (mount.dev_minor, mount.name())).collect();
+        let name = |pid: u32| format!("/data (mount namespace of pid {pid})");
+        assert_eq!(found, [(45, name(3)), (46, name(30))]);
+    }
+
+    #[test]
     fn passes_over_other_file_systems() {
         assert_eq!(parse("22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw"), None);
         assert_eq!(parse("22 1 8:1 / /proc/fs/nfsd rw - nfsd nfsd rw"), None);
