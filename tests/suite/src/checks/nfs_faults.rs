@@ -84,7 +84,7 @@ fn asked_to_wait(machine: &Machine) -> Result<Outcome> {
     drop(lease);
     writer.join().map_err(|_| anyhow!("the writer panicked"))?.context("writing by NFS")?;
 
-    let files_measured = machine::kernel_is_at_least(5, 11)?;
+    let files_measured = machine::kernel_is_at_least(6, 0)?;
     let mut complaints = Complaints::default();
     complaints.unless(waited, || "the server did not ask the writer to wait".to_owned());
     let own = |rpc: &&Rpc| rpc.mount.as_deref() == Some(mount.path()) && rpc.op == "WRITE";

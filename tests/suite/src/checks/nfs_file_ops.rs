@@ -52,7 +52,7 @@ impl Diary {
 
 fn times(machine: &Machine) -> Result<Outcome> {
     let mut complaints = Complaints::default();
-    if !machine::kernel_is_at_least(5, 11)? {
+    if !machine::kernel_is_at_least(6, 0)? {
         return not_measured(machine, complaints);
     }
     for version in ["3", "4.2"] {

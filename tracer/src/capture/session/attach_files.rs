@@ -21,8 +21,8 @@ const MEASURES: &str = "operations on files as programs see them";
 const PROGRAMS: [(&str, At); 2] = [("file_op_ends", At::Return), ("file_op_begins", At::Entry)];
 
 impl Session {
-    /// Attaches to the given functions, if they are wanted, and says what came of it. Each is attached to at its return first, so that no
-    /// operation is begun and never ended.
+    /// Attaches to the given functions, if they are wanted, and says what came of it. Each is attached to at its return
+    /// first, so that no operation is begun and never ended.
     pub(super) fn attach_file_functions(&mut self, functions: Option<&[FileFunction]>) {
         self.probes.retain(|probe| probe.hook != HOOK);
         let Some(functions) = functions else {
@@ -34,7 +34,7 @@ impl Session {
             Ok(()) if self.file_programs.is_empty() => ProbeStatus {
                 state: ProbeState::Fallback,
                 detail: "not measured: the nfs module has no types that say what its functions take".to_owned(),
-                remedy: "use a kernel with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES, 5.11 and later)".to_owned(),
+                remedy: "use a kernel from 6.0 on with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES)".to_owned(),
                 ..attached(HOOK, MEASURES)
             },
             Ok(()) => attached(HOOK, MEASURES),
@@ -43,6 +43,7 @@ impl Session {
                 ProbeStatus {
                     state: ProbeState::Fallback,
                     detail: format!("not measured: {error:#}"),
+                    remedy: "use a kernel from 6.0 on (programs at functions that know where they run)".to_owned(),
                     ..attached(HOOK, MEASURES)
                 }
             }
