@@ -14,6 +14,7 @@ mod nfs_calls;
 mod nfs_clients;
 mod nfs_faults;
 mod nfs_file_ops;
+mod nfs_grace;
 mod nfs_layers;
 mod nfs_namespaces;
 mod nfs_tcp;
@@ -98,6 +99,7 @@ pub static ALL: &[Check] = &[
     nfs_layers::FLOW,
     nfs_clients::DELAY,
     nfs_faults::DEAD_SERVER,
+    nfs_grace::GRACE,
 ];
 
 /// Checks that run on this machine itself.
