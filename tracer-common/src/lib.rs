@@ -12,6 +12,7 @@ pub mod file_ops;
 pub mod lock;
 pub mod loss;
 pub mod rpc;
+pub mod rpc_record;
 pub mod sched;
 
 #[cfg(feature = "user")]

@@ -10,6 +10,7 @@ use crate::{
         ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStandInKey, RpcStats,
         RpcStepKey, RpcStepSum,
     },
+    rpc_record::RpcRecordOffsets,
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSpan, WaitSum, WakeKey,
         WakeSum,
@@ -44,6 +45,7 @@ plain_data!(
     RpcMakerKey,
     RpcMakerSum,
     RpcOffsets,
+    RpcRecordOffsets,
     RpcStandInKey,
     RpcStats,
     RpcStepKey,

@@ -20,10 +20,22 @@ pub struct RpcKey {
     pub version: u16,
     /// `rpc_procinfo.p_statidx`: index of the operation in mountstats.
     pub op: u16,
-    /// 1 for calls that were transmitted more than once: their backlog holds earlier transmissions.
+    /// [`RpcKey::RESENT`], and above it what tells operations apart whose number is not known.
     pub resent: u32,
 }
 const _: () = assert!(size_of::<RpcKey>() == 20);
+
+impl RpcKey {
+    /// Bit of `resent`: the call was transmitted more than once, and its backlog holds earlier transmissions.
+    pub const RESENT: u32 = 1;
+
+    /// Sets what tells operations apart by a name alone: 47 bits of its hash.
+    #[inline(always)]
+    pub const fn set_name_hash(&mut self, hash: u64) {
+        self.op = hash as u16;
+        self.resent = ((hash >> 16) as u32) << 1;
+    }
+}
 
 /// Stands for a transport that is not known.
 pub const NO_XPRT: u32 = u32::MAX;

@@ -14,6 +14,7 @@ use nfslat_common::{
         ClientInfo, InFlightCall, RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStandInKey, RpcStats,
         RpcStepKey, RpcStepSum, marked,
     },
+    rpc_record::RpcRecordOffsets,
     sched::{
         KernelStack, Occupant, ThreadKey, ThreadState, UserStack, WaitBucketKey, WaitKey, WaitSum, WakeKey, WakeSum,
     },
@@ -102,6 +103,10 @@ pub(crate) static WAKES: HashMap<WakeKey, WakeSum> = HashMap::with_max_entries(1
 /// Offsets of the NFS client's structures.
 #[map]
 pub(crate) static RPC_OFFSETS: Array<RpcOffsets> = Array::with_max_entries(1, 0);
+
+/// Offsets in the record of a call, where those of the structures are not known.
+#[map]
+pub(crate) static RPC_RECORD_OFFSETS: Array<RpcRecordOffsets> = Array::with_max_entries(1, 0);
 
 /// Calls summed by operation, client and transport.
 #[map]

@@ -368,3 +368,33 @@ impl Drop for Parameter {
         drop(fs::write(&self.path, &self.before));
     }
 }
+
+/// A file with nothing in it, in the place of another one until this is dropped.
+#[derive(Debug)]
+pub struct EmptyFile {
+    place: CString,
+    _file: tempfile::NamedTempFile,
+}
+
+impl EmptyFile {
+    /// Hides the file at `path`.
+    pub fn over(path: &str) -> Result<Self> {
+        let file = tempfile::NamedTempFile::new()?;
+        let source = CString::new(file.path().as_os_str().as_bytes())?;
+        let place = CString::new(path)?;
+        let none = std::ptr::null();
+        // SAFETY: the strings outlive the call.
+        let result = unsafe { libc::mount(source.as_ptr(), place.as_ptr(), none, libc::MS_BIND, none.cast()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error()).with_context(|| format!("hiding {path}"));
+        }
+        Ok(Self { place, _file: file })
+    }
+}
+
+impl Drop for EmptyFile {
+    fn drop(&mut self) {
+        // SAFETY: the string outlives the call. What is left behind shows in the next check.
+        unsafe { libc::umount2(self.place.as_ptr(), libc::MNT_DETACH) };
+    }
+}

@@ -7,6 +7,7 @@ mod holders;
 mod lock_functions;
 mod locks;
 mod rpc;
+mod rpc_record;
 mod rpc_steps;
 mod sched;
 mod snapshot;

@@ -65,7 +65,7 @@ macro_rules! stand_ins {
 }
 
 /// The program that the others stand in for.
-const FIRST: u32 = 0;
+pub(super) const FIRST: u32 = 0;
 
 /// A call is done: adds its times to its series.
 #[raw_tracepoint(tracepoint = "rpc_stats_latency")]
@@ -191,7 +191,7 @@ fn add_maker(rpc: RpcKey, task: *const u8, execute_ns: i64) {
 /// Adds one value to the sum of a part and to its histogram. Negative values (clock steps, or
 /// times restarted by the kernel) stay in the sum and are counted apart.
 #[inline(always)]
-fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: bool) {
+pub(super) fn add_part(sum: &mut PartSum, rpc: RpcKey, part: usize, value_ns: i64, first: bool) {
     sum.sum_ns += value_ns;
     if value_ns < 0 {
         sum.negative += 1;
@@ -233,7 +233,7 @@ fn add_series(program: u32, rpc: RpcKey, procedure: *const u8, offsets: &RpcOffs
 
 /// The sums of a series that a program keeps.
 #[inline(always)]
-fn sums_of(program: u32, rpc: RpcKey) -> Option<*mut RpcStats> {
+pub(super) fn sums_of(program: u32, rpc: RpcKey) -> Option<*mut RpcStats> {
     match program {
         FIRST => RPC_STATS.get_ptr_mut(rpc),
         _ => RPC_STATS_STAND_IN.get_ptr_mut(RpcStandInKey { rpc, program }),

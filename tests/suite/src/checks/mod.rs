@@ -74,6 +74,7 @@ pub static ALL: &[Check] = &[
     nfs_calls::AGREE_4_0,
     nfs_calls::AGREE_4_1,
     nfs_calls::AGREE_4_2,
+    nfs_calls::BY_RECORD,
     nfs_calls::HISTOGRAMS,
     nfs_calls::ONE_MOUNT,
     nfs_tcp::AGREES,

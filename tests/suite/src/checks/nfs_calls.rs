@@ -1,6 +1,6 @@
 //! NFS calls, against the client's own statistics.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -8,7 +8,7 @@ use crate::{
     answer::{Answer, Distribution, Rpc},
     check::{Check, Outcome, Stage},
     complaints::Complaints,
-    guards::NfsMount,
+    guards::{EmptyFile, NfsMount},
     machine::Machine,
     mountstats::{Op, Snapshot},
     nfslat::Trace,
@@ -37,6 +37,12 @@ pub(super) const HISTOGRAMS: Check =
 
 /// `--mount` shows that mount's calls and no others.
 pub(super) const ONE_MOUNT: Check = Check { name: "nfs::one_mount", stage: Stage::WithNfs, run: one_mount };
+
+/// A client whose types are not known, as one that replaces the kernel's may be: by the record of a call.
+pub(super) const BY_RECORD: Check = Check { name: "nfs::counted_by_record", stage: Stage::WithNfs, run: by_record };
+
+/// The types of the RPC layer.
+const TYPES: &str = "/sys/kernel/btf/sunrpc";
 
 /// The RPC program that mountstats counts; access control lists of version 3 are another.
 const NFS: u32 = 100_003;
@@ -80,6 +86,36 @@ fn agree(machine: &Machine, version: &str) -> Result<Outcome> {
     }
     complaints.unless(inner.values().any(|op| op.errors > 0), || "the workload made no errors".to_owned());
     complaints.settle()
+}
+
+fn by_record(machine: &Machine) -> Result<Outcome> {
+    let mount = NfsMount::of_version("4.2")?;
+    let mut complaints = Complaints::default();
+    let state = |answer: &Answer| {
+        let probe = answer.probes.iter().find(|probe| probe.hook == "sunrpc:rpc_stats_latency");
+        probe.map(|probe| probe.state.clone()).unwrap_or_default()
+    };
+    // Kernels without types of modules have these among their own.
+    let hidden = if Path::new(TYPES).exists() { Some(EmptyFile::over(TYPES)?) } else { None };
+    let Traced { answer, inner, outer } = traced(machine, mount.path(), &[])?;
+    let expected = if hidden.is_some() { "fallback" } else { "attached" };
+    complaints.unless(state(&answer) == expected, || format!("it is {}, should be {expected}", state(&answer)));
+    for (name, outer) in &outer {
+        let inner = inner.get(name).copied().unwrap_or_default();
+        let seen = Totals::of(answer.rpc.iter().filter(|rpc| rpc.program == NFS && rpc.op == *name));
+        complaints.unless((inner.ops..=outer.ops).contains(&seen.count), || {
+            format!("{name}: {} calls, should be {} to {}", seen.count, inner.ops, outer.ops)
+        });
+        // Each time is cut to whole microseconds.
+        let least_ns = (inner.execute_ms - 1) * 1_000_000 - i64::try_from(seen.count)? * 1_000;
+        let most_ns = (outer.execute_ms + 1) * 1_000_000;
+        complaints.unless((least_ns..=most_ns).contains(&seen.execute_ns), || {
+            format!("{name}: {} ns, should be {} to {} ms", seen.execute_ns, inner.execute_ms, outer.execute_ms)
+        });
+    }
+    let calls: u64 = inner.values().map(|op| op.ops).sum();
+    complaints.unless(calls > 100, || format!("only {calls} calls were made"));
+    complaints.settle_for(&answer)
 }
 
 /// What the tool says of one operation, over all transports.

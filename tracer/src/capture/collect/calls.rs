@@ -145,7 +145,7 @@ impl Calls {
                     version: u32::from(key.version),
                     op_index: u32::from(key.op),
                     op: text(&stats.name),
-                    resent: key.resent != 0,
+                    resent: key.resent & RpcKey::RESENT != 0,
                     ..RpcSeries::default()
                 });
                 ((series.len() - 1) as u32, RpcStats::default())

@@ -6,3 +6,4 @@ pub(super) mod functions;
 pub(super) mod kallsyms;
 pub(super) mod lock_functions;
 pub(super) mod maps;
+pub(super) mod record_format;

@@ -12,7 +12,9 @@ pub(super) mod rpc_tasks;
 pub(super) mod rpc_transports;
 pub(super) mod virtualisation;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
 
 /// Where the kernel's file systems are mounted.
 #[derive(Clone, Debug)]
@@ -33,6 +35,17 @@ impl Roots {
     /// Folder with the kernel's own types.
     pub(crate) fn btf(&self) -> PathBuf {
         self.sys.join("kernel/btf")
+    }
+
+    /// The `format` file of a tracepoint.
+    ///
+    /// # Errors
+    /// If tracefs is not mounted, or the kernel has no such tracepoint.
+    pub(crate) fn tracepoint_format(&self, category: &str, name: &str) -> Result<String> {
+        let places = ["kernel/tracing", "kernel/debug/tracing"];
+        let paths = places.map(|place| self.sys.join(place).join("events").join(category).join(name).join("format"));
+        let found = paths.iter().find_map(|path| fs::read_to_string(path).ok());
+        found.with_context(|| format!("cannot read {}: is tracefs mounted?", paths[0].display()))
     }
 
     /// True if a kernel module is loaded (or built in with parameters of its own).

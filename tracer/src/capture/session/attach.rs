@@ -4,13 +4,16 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf, Ebpf,
     maps::Array,
-    programs::{BtfTracePoint, Iter, KProbe, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, Iter, KProbe, ProgramError, RawTracePoint, TracePoint},
 };
-use nfslat_common::config::RpcOffsets;
+use nfslat_common::{config::RpcOffsets, rpc_record::RpcRecordOffsets};
 
 use super::{Session, map_mut, program};
 use crate::{
-    capture::{kernel::lock_functions::LockFunctions, stand_ins},
+    capture::{
+        kernel::{lock_functions::LockFunctions, record_format},
+        stand_ins,
+    },
     model::{ProbeState, ProbeStatus},
 };
 
@@ -156,23 +159,42 @@ impl Session {
             ));
             return;
         };
+        const REMEDY: &str = "use a kernel with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES, 5.11 and later)";
+        let mut status = attached(HOOK, MEASURES);
         if let Err(error) = offsets.and_then(|offsets| self.attach_rpc_programs(offsets)) {
             let detail = format!("{error:#}");
-            log::debug!("NFS calls cannot be measured: {detail}");
-            self.probes.push(missing(
-                ProbeState::Missing,
-                &detail,
-                "use a kernel with module BTF (CONFIG_DEBUG_INFO_BTF_MODULES, 5.11 and later)",
-            ));
-            return;
+            if let Err(other) = self.attach_rpc_record() {
+                log::debug!("NFS calls cannot be measured: {detail}; {other:#}");
+                self.probes.push(missing(ProbeState::Missing, &format!("{detail}; {other:#}"), REMEDY));
+                return;
+            }
+            status = missing(
+                ProbeState::Fallback,
+                &format!(
+                    "by its record, in microseconds: no bytes, errors, queues, calls that are open or sent again, and mounts \
+                     only where sysfs tells them; what a probe of a function keeps from it is not counted ({detail})"
+                ),
+                REMEDY,
+            );
         }
         self.rpc_attached = true;
-        let mut status = attached(HOOK, MEASURES);
         if late {
             status.state = ProbeState::AttachedLate;
             status.detail = "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
         }
         self.probes.push(status);
+    }
+
+    /// Attaches to the record of a call that is done, whose layout tracefs tells.
+    fn attach_rpc_record(&mut self) -> Result<()> {
+        let format = self.roots.tracepoint_format("sunrpc", "rpc_stats_latency")?;
+        let offsets = record_format::rpc_stats_latency(&format)?;
+        let mut map: Array<_, RpcRecordOffsets> = Array::try_from(map_mut(&mut self.bpf, "RPC_RECORD_OFFSETS")?)?;
+        map.set(0, offsets, 0).context("cannot hand over the layout of a record")?;
+        let program: &mut TracePoint = program(&mut self.bpf, "rpc_stats_record")?;
+        program.load().map_err(brief)?;
+        program.attach("sunrpc", "rpc_stats_latency").context("cannot attach to the tracepoint's record")?;
+        Ok(())
     }
 
     fn attach_rpc_programs(&mut self, offsets: RpcOffsets) -> Result<()> {
