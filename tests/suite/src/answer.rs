@@ -56,6 +56,27 @@ pub struct Answer {
     pub losses: Vec<Loss>,
 }
 
+/// Calls of one maker.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MadeBy {
+    /// Who.
+    pub maker: Maker,
+    /// Number of calls.
+    pub count: u64,
+}
+
+/// Who made calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Maker {
+    /// A process.
+    Process(u32),
+    /// The kernel itself.
+    Kernel,
+    /// Not known.
+    Unknown,
+}
+
 /// Operations of one kind on one mount.
 #[derive(Clone, Debug, Deserialize)]
 pub struct FileOp {
@@ -284,6 +305,8 @@ pub struct Rpc {
     pub retransmitted: u64,
     /// Calls open at the end.
     pub in_flight: u64,
+    /// Who made the calls.
+    pub makers: Vec<MadeBy>,
     /// Bytes sent.
     pub bytes_sent: u64,
     /// Bytes received.
