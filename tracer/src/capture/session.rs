@@ -27,7 +27,7 @@ use super::{
     load::{load, span_min_ns},
     preflight,
     proc::{Roots, own_cost},
-    settings::Settings,
+    settings::{FileOps, Settings},
     stand_ins::{self, LeftOut},
 };
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
@@ -59,7 +59,7 @@ pub struct Session {
     pub(super) roots: Roots,
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
-    file_ops_wanted: bool,
+    file_ops: FileOps,
     /// Programs at functions, together those that make up for one another.
     file_programs: Vec<Vec<Attached>>,
     /// True if hooks that can have two programs get both.
@@ -101,7 +101,7 @@ impl Session {
         let types = KernelTypes::read(&roots.btf())?;
         let layout = types.scheduler_layout()?;
         let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
-        let file_functions = settings.file_ops.then(|| types.file_functions(&roots.btf()));
+        let file_functions = (settings.file_ops != FileOps::Off).then(|| types.file_functions(&roots.btf()));
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
         let lock_functions = if layout.lock_events {
@@ -121,7 +121,7 @@ impl Session {
             roots,
             probes: Vec::new(),
             rpc_attached: false,
-            file_ops_wanted: settings.file_ops,
+            file_ops: settings.file_ops,
             file_programs: Vec::new(),
             stand_ins,
             left_out_before: LeftOut::default(),
@@ -183,7 +183,7 @@ impl Session {
         }
         if !self.rpc_attached && self.roots.has_module("sunrpc") && self.roots.has_module("nfs") {
             let types = KernelTypes::read(&self.roots.btf());
-            let functions = types.as_ref().ok().filter(|_| self.file_ops_wanted);
+            let functions = types.as_ref().ok().filter(|_| self.file_ops != FileOps::Off);
             let functions = functions.map(|types| types.file_functions(&self.roots.btf()));
             self.attach_rpc(Some(types.and_then(|types| types.rpc_offsets(&self.roots.btf()))), true);
             self.attach_file_functions(functions.as_deref());

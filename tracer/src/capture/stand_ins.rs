@@ -32,7 +32,7 @@ const MARKED: [(&str, u32); 4] = [
 ];
 
 /// Programs at each function where the first may be left out.
-pub(super) const AT_FUNCTIONS: usize = 3;
+pub(super) const AT_FUNCTIONS: usize = 2;
 
 /// True if this kernel needs further programs.
 pub(super) fn needed(proc: &Path) -> bool {

@@ -20,7 +20,7 @@ use tokio::{
 use super::{duration, output::Output, print, target};
 use crate::{
     analyse,
-    capture::{Filter, Run, Session, Settings},
+    capture::{FileOps, Filter, Run, Session, Settings},
     model::{Options, Recording},
 };
 use progress::Progress;
@@ -142,7 +142,7 @@ impl TraceArgs {
             },
             min_wait: self.min_wait,
             user_stacks: self.user_stacks == Switch::On,
-            file_ops: self.file_ops,
+            file_ops: if self.file_ops { FileOps::Measured } else { FileOps::Off },
         })
     }
 

@@ -9,7 +9,9 @@ use crate::{
             file_functions::FileFunction,
             functions::{At, Attached, Loader},
         },
-        load, stand_ins,
+        load,
+        settings::FileOps,
+        stand_ins,
     },
     model::{ProbeState, ProbeStatus},
 };
@@ -58,6 +60,7 @@ impl Session {
         let loader = Loader::new(&self.bpf, load::OBJECT, &PROGRAMS.map(|(name, _)| name))?;
         // A second program makes up for what the kernel keeps from the first: what both see, the second finds done.
         let times = if self.stand_ins { stand_ins::AT_FUNCTIONS } else { 1 };
+        let functions = if self.file_ops == FileOps::Tried { &functions[..1] } else { functions };
         for function in functions {
             for (program, at) in PROGRAMS {
                 let programs: Result<Vec<Attached>> = (0..times)
