@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::machine;
+
 /// Threads that hardly get a CPU until this is dropped: they run when nothing else wants to, and something else always
 /// does.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Starved {
         }
         ensure!(!tids.is_empty(), "no thread is called {comm}");
         for tid in &tids {
-            set_class(*tid, libc::SCHED_IDLE)?;
+            starve(*tid)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         let cpus = thread::available_parallelism().context("counting the CPUs")?.get();
@@ -54,11 +56,30 @@ impl Drop for Starved {
             drop(hog.join());
         }
         for tid in &self.tids {
-            if let Err(error) = set_class(*tid, libc::SCHED_OTHER) {
+            if let Err(error) = feed(*tid) {
                 eprintln!("a thread stays starved: {error:#}");
             }
         }
     }
+}
+
+/// Leaves a thread next to nothing. On kernels from 7.0 on the scheduling class for that is too little to see the end of
+/// anything: a call takes more than a second.
+fn starve(tid: i32) -> Result<()> {
+    if machine::kernel_is_at_least(7, 0)? { set_nice(tid, 19) } else { set_class(tid, libc::SCHED_IDLE) }
+}
+
+fn feed(tid: i32) -> Result<()> {
+    set_class(tid, libc::SCHED_OTHER)?;
+    set_nice(tid, 0)
+}
+
+fn set_nice(tid: i32, nice: i32) -> Result<()> {
+    // SAFETY: no memory is touched.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, u32::try_from(tid)?, nice) } != 0 {
+        bail!("giving thread {tid} the niceness {nice}: {}", io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Sets a thread's scheduling class, one without priorities.

@@ -48,9 +48,6 @@ pub(super) const FLOW: Check = Check { name: "layers::one_connection", stage: St
 /// What a program does.
 const WORK: &[&str] = &["nfs-meta", "--duration", "4"];
 
-/// What it does where each call takes up to a second: calls enough to say something of them, and no more.
-const LITTLE_WORK: &[&str] = &["fsync", "--count", "8"];
-
 /// As many programs at once as queue for two slots.
 const CROWD: usize = 8;
 
@@ -106,7 +103,7 @@ fn disk(machine: &Machine) -> Result<Outcome> {
 fn cpu(machine: &Machine) -> Result<Outcome> {
     let mount = new_mount("4.2")?;
     let starved = Starved::threads_of("nfsd")?;
-    let (_, row) = traced(machine, &mount, LITTLE_WORK, 1)?;
+    let (_, row) = traced(machine, &mount, WORK, 1)?;
     drop(starved);
     let mut complaints = Complaints::default();
     // Where not one call was fast, the path may have become longer for all that can be known from here.
