@@ -92,6 +92,30 @@ fn set_class(tid: i32, class: i32) -> Result<()> {
     Ok(())
 }
 
+/// This thread goes before all others until this is dropped.
+#[derive(Debug)]
+pub struct First(());
+
+impl First {
+    /// From now on.
+    pub fn in_line() -> Result<Self> {
+        let first = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the pointer is valid. 0: this thread.
+        if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) } != 0 {
+            bail!("putting this thread before others: {}", io::Error::last_os_error());
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Err(error) = set_class(0, libc::SCHED_OTHER) {
+            eprintln!("a thread still goes before all others: {error:#}");
+        }
+    }
+}
+
 /// A kernel that is told to give memory back again and again until this is dropped. Its NFS server (6.14 and later) then
 /// takes back the slots that it gave to sessions.
 #[derive(Debug)]
