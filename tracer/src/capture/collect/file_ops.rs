@@ -12,7 +12,7 @@ use nfslat_common::{
     sched::ThreadKey,
 };
 
-use super::{calls::device, text};
+use super::{clients::device, text};
 use crate::{
     capture::{kernel::maps, session::Session},
     model::{FileOp, FileOpSeries, FileOpSlice, FileOpTimes, Histogram, OpenFileOp, Slice, WaitedFile},

@@ -5,6 +5,7 @@
 
 mod call_details;
 mod calls;
+mod clients;
 mod file_ops;
 mod locks;
 mod processes;
@@ -83,7 +84,7 @@ impl Run {
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
         };
         if session.roots.has_module("nfs") {
-            run.calls.look_elsewhere(&session.roots.proc);
+            run.calls.clients.look_elsewhere(&session.roots.proc);
         }
         let now_ns = monotonic_ns().saturating_sub(session.start_ns);
         run.tcp.read(&session.roots, now_ns, None);
@@ -152,7 +153,7 @@ impl Run {
         let mut probes = session.probes.clone();
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
-        let nfs = self.calls.describe(session);
+        let nfs = self.calls.clients.describe(&self.calls.series);
         let (tcp, tcp_probe) = self.tcp.finish();
         probes.extend(tcp_probe);
         let named = self.threads.resolve_user_stacks(&mut probes);
