@@ -44,7 +44,7 @@ impl Calls {
     }
 
     /// Reads the maps and adds what is new to the slice.
-    pub(super) fn read(&mut self, session: &Session, slice: &mut Slice) -> Result<()> {
+    pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
         if !self.clients.read(session)? {
             return Ok(());
         }

@@ -260,6 +260,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// True if no process has that id.
+fn is_gone(session: &Session, pid: u32) -> bool {
+    !session.roots.proc.join(pid.to_string()).exists()
+}
+
 /// Frees one entry; it may be gone already.
 fn remove<K: Pod, V: Pod>(bpf: &mut Ebpf, map: &str, key: &K) -> Result<()> {
     let map = bpf.map_mut(map).ok_or_else(|| anyhow!("the kernel side has no map {map}"))?;
