@@ -5,6 +5,8 @@
 pub const NO_FIELD: u32 = u32::MAX;
 
 /// The measuring window and its phases; the one entry of the `CONTROL` map.
+///
+/// User space writes it whole, and never while a pass over the threads runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
@@ -17,11 +19,15 @@ pub struct Control {
     /// 1 once every thread that existed at the start has an entry: a thread first seen later
     /// is new, or has begun to match the filter.
     pub snapshot_done: u32,
-    /// 1 during the first of the two passes that end the waits open at the end: it leaves out those
+    /// 1 during the first of the passes that end the waits open at the end: it leaves out those
     /// for locks, so that what their holders waited for is known in the second.
     pub locks_later: u32,
+    /// 1 during the last of the passes: what it cannot walk is lost.
+    pub last_pass: u32,
+    /// Threads whose stack a pass could not walk; the next one tries again.
+    pub left: u32,
 }
-const _: () = assert!(size_of::<Control>() == 32);
+const _: () = assert!(size_of::<Control>() == 40);
 
 impl Control {
     /// Start and end are set so much ahead: the cut is the same for every CPU then, whatever it is about.

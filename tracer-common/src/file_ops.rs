@@ -1,7 +1,5 @@
 //! Operations on files of NFS mounts, as programs see them: from the entry of the file system's function to its return.
 
-use crate::sched::ThreadKey;
-
 /// Kinds of operations; they number [`FileOpKey::op`].
 pub mod op {
     /// `read`, `pread`, `readv`, ...
@@ -46,7 +44,7 @@ pub mod op {
     pub const COUNT: usize = 19;
 }
 
-/// What the argument is that leads to the file; see [`cookie`].
+/// What the argument is that leads to the file; see [`Hook::cookie`].
 pub mod object {
     /// `struct inode *`.
     pub const INODE: u32 = 0;
@@ -100,7 +98,7 @@ impl Hook {
 /// `s_magic` of an NFS superblock (`include/uapi/linux/magic.h`).
 pub const NFS_SUPER_MAGIC: u64 = 0x6969;
 
-/// An operation that has begun and not ended; its key is the [`ThreadKey`].
+/// An operation that has begun and not ended; its key is the [`ThreadKey`](crate::sched::ThreadKey).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OpenFileOp {
@@ -198,6 +196,3 @@ pub struct FileSums {
     pub name: [u8; FILE_NAME_LEN],
 }
 const _: () = assert!(size_of::<FileSums>() == 80);
-
-/// The key of [`OpenFileOp`].
-pub type OpenFileOpKey = ThreadKey;

@@ -54,9 +54,9 @@ losses! {
     /// The RPC histogram is full.
     RpcHistogramFull = "rpc-histogram-full",
         "calls missing from the latency percentiles; counts and sums are not affected";
-    /// The table of steps or that of errors is full.
+    /// The table of steps, that of errors, or that of makers is full.
     RpcDetailFull = "rpc-detail-full",
-        "calls whose errors, or whose time in queues before sending and after the reply, found no room; counts and latencies are not affected";
+        "calls whose errors, whose makers, or whose time in queues before sending and after the reply, found no room; counts and latencies are not affected";
     /// A table of operations on files is full.
     FileOpsFull = "file-ops-full",
         "operations on files that found no room: they are missing from the file operations, their percentiles, or the files";

@@ -22,6 +22,7 @@ pub(crate) struct Moment {
     end_ns: u64,
     snapshot_done: u32,
     locks_later: u32,
+    last_pass: u32,
 }
 
 impl Moment {
@@ -48,6 +49,12 @@ impl Moment {
     pub(crate) fn locks_later(self) -> bool {
         self.locks_later != 0
     }
+
+    /// True if no other pass over the threads comes after this one.
+    #[inline(always)]
+    pub(crate) fn last_pass(self) -> bool {
+        self.last_pass != 0
+    }
 }
 
 /// Now; `None` before the window opens.
@@ -67,7 +74,16 @@ pub(crate) fn moment() -> Option<Moment> {
         end_ns,
         snapshot_done: control.snapshot_done,
         locks_later: control.locks_later,
+        last_pass: control.last_pass,
     })
+}
+
+/// Notes that this pass over the threads had to leave one for the next.
+#[inline(always)]
+pub(crate) fn note_left() {
+    let Some(control) = CONTROL.get_ptr_mut(0) else { return };
+    // SAFETY: a pointer from a map lookup; only one pass runs at a time, and nobody else writes this field meanwhile.
+    unsafe { (*control).left += 1 };
 }
 
 /// How often a moment is chosen again because it had passed when it was set: an interrupt came between.

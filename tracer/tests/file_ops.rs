@@ -92,6 +92,19 @@ fn names_of_files_do_not_reach_the_terminal_as_they_are() {
 }
 
 #[test]
+fn operations_that_have_not_ended_are_named_also_if_none_has() {
+    let open = "1 file operation still open at the end: open on /mnt/a by 8 for 1.00 s";
+    let shown = |recording: &Recording| text::render(&answer(recording), Style { colour: false, width: 100 });
+    let mut recording = scene();
+    assert!(shown(&recording).contains(open), "{}", shown(&recording));
+    for slice in &mut recording.slices {
+        slice.file_ops.clear();
+        slice.file_op_times.clear();
+    }
+    assert!(shown(&recording).contains(open), "{}", shown(&recording));
+}
+
+#[test]
 fn calls_are_shared_out_to_those_who_made_them() {
     let mut scene = Scene::new(1);
     let client = scene.mount("/mnt/a", &[1]);

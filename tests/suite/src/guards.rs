@@ -36,21 +36,6 @@ impl SmallDisk {
         Ok(Self { folder })
     }
 
-    /// Waits until the client has forgotten its servers. A mount goes away a while after it was unmounted, when it has given
-    /// back what the server lent it, and until then another one gets its connection and its session.
-    pub fn wait_for_none() -> Result<()> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let servers = fs::read_to_string("/proc/fs/nfsfs/servers").unwrap_or_default();
-            // The first line is a heading.
-            if servers.lines().count() <= 1 {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "the client keeps its servers: {servers}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {

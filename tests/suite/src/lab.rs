@@ -28,7 +28,7 @@ const SCRIPT: &str = include_str!("../guest/stages.sh");
 const FOLDER: &str = "/usr/local/bin";
 
 /// All stages on an emulated machine.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1500);
 
 /// The names of the lab's kernels, oldest first.
 pub fn kernels() -> impl Iterator<Item = &'static str> {

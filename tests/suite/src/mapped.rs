@@ -2,17 +2,35 @@
 
 use std::{fs::File, io, os::fd::AsRawFd, ptr};
 
-/// The file's first byte, by a page fault.
-pub fn first_byte(file: &File) -> io::Result<u8> {
+use libc::c_void;
+
+/// The first page of a file, mapped.
+#[derive(Debug)]
+pub struct FirstPage(*mut c_void);
+
+impl FirstPage {
     const LENGTH: usize = 4096;
-    // SAFETY: a new mapping, of which nothing else knows; it is read where the file has bytes, and unmapped after that.
-    unsafe {
-        let start = libc::mmap(ptr::null_mut(), LENGTH, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0);
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let byte = start.cast::<u8>().read_volatile();
-        libc::munmap(start, LENGTH);
-        Ok(byte)
+
+    /// Maps it. The file must have a byte.
+    pub fn of(file: &File) -> io::Result<Self> {
+        // SAFETY: a new mapping, of which nothing else knows.
+        let start = unsafe {
+            libc::mmap(ptr::null_mut(), Self::LENGTH, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        };
+        if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self(start)) }
+    }
+
+    /// Its first byte. The first look at it is a page fault.
+    #[must_use]
+    pub fn byte(&self) -> u8 {
+        // SAFETY: mapped for as long as this lives, and the file has a byte there.
+        unsafe { self.0.cast::<u8>().read_volatile() }
+    }
+}
+
+impl Drop for FirstPage {
+    fn drop(&mut self) {
+        // SAFETY: it is mapped, and nothing refers to it any more.
+        unsafe { libc::munmap(self.0, Self::LENGTH) };
     }
 }

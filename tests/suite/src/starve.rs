@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::machine;
+
 /// Threads that hardly get a CPU until this is dropped: they run when nothing else wants to, and something else always
 /// does.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Starved {
         }
         ensure!(!tids.is_empty(), "no thread is called {comm}");
         for tid in &tids {
-            set_class(*tid, libc::SCHED_IDLE)?;
+            starve(*tid)?;
         }
         let stop = Arc::new(AtomicBool::new(false));
         let cpus = thread::available_parallelism().context("counting the CPUs")?.get();
@@ -54,11 +56,30 @@ impl Drop for Starved {
             drop(hog.join());
         }
         for tid in &self.tids {
-            if let Err(error) = set_class(*tid, libc::SCHED_OTHER) {
+            if let Err(error) = feed(*tid) {
                 eprintln!("a thread stays starved: {error:#}");
             }
         }
     }
+}
+
+/// Leaves a thread next to nothing. On kernels from 7.0 on the scheduling class for that is too little to see the end of
+/// anything: a call takes more than a second.
+fn starve(tid: i32) -> Result<()> {
+    if machine::kernel_is_at_least(7, 0)? { set_nice(tid, 19) } else { set_class(tid, libc::SCHED_IDLE) }
+}
+
+fn feed(tid: i32) -> Result<()> {
+    set_class(tid, libc::SCHED_OTHER)?;
+    set_nice(tid, 0)
+}
+
+fn set_nice(tid: i32, nice: i32) -> Result<()> {
+    // SAFETY: no memory is touched.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, u32::try_from(tid)?, nice) } != 0 {
+        bail!("giving thread {tid} the niceness {nice}: {}", io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Sets a thread's scheduling class, one without priorities.
@@ -69,6 +90,30 @@ fn set_class(tid: i32, class: i32) -> Result<()> {
         bail!("giving thread {tid} the scheduling class {class}: {}", io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// This thread goes before all others until this is dropped.
+#[derive(Debug)]
+pub struct First(());
+
+impl First {
+    /// From now on.
+    pub fn in_line() -> Result<Self> {
+        let first = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the pointer is valid. 0: this thread.
+        if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) } != 0 {
+            bail!("putting this thread before others: {}", io::Error::last_os_error());
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Err(error) = set_class(0, libc::SCHED_OTHER) {
+            eprintln!("a thread still goes before all others: {error:#}");
+        }
+    }
 }
 
 /// A kernel that is told to give memory back again and again until this is dropped. Its NFS server (6.14 and later) then

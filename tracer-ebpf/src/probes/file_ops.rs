@@ -19,8 +19,7 @@ use aya_ebpf::{
 use nfslat_common::{
     buckets,
     file_ops::{
-        FILE_NAME_LEN, FileKey, FileOpBucketKey, FileOpKey, FileOpSums, FileSums, Hook, NFS_SUPER_MAGIC, OpenFileOp,
-        object,
+        FILE_NAME_LEN, FileKey, FileOpBucketKey, FileOpKey, FileOpSums, Hook, NFS_SUPER_MAGIC, OpenFileOp, object,
     },
     loss::LossKind,
     sched::{ThreadKey, state},
@@ -70,8 +69,13 @@ fn begin(ctx: &FEntryContext) -> Option<()> {
     // SAFETY: as above.
     unsafe { bpf_get_func_arg(ctx.as_ptr(), hook.argument, &raw mut argument) };
     let (inode, dentry) = file_of(hook.object, argument as *const u8);
-    let superblock: *const u8 = kernel::read_at(inode, INODE_SUPERBLOCK.load())?;
-    if kernel::read_at::<u64>(superblock, SUPERBLOCK_MAGIC.load())? != NFS_SUPER_MAGIC {
+    let superblock = kernel::read_at::<*const u8>(inode, INODE_SUPERBLOCK.load()).unwrap_or(core::ptr::null());
+    // Every file that these functions are called for has an inode, and that a superblock.
+    let Some(magic) = kernel::read_at::<u64>(superblock, SUPERBLOCK_MAGIC.load()) else {
+        loss::count(LossKind::KernelReadFailed);
+        return None;
+    };
+    if magic != NFS_SUPER_MAGIC {
         return None;
     }
     let open = OpenFileOp {

@@ -1,5 +1,5 @@
-//! Two passes over all threads of the system, run by user space through BPF iterators: one after
-//! the window opens, one after it closes. They make waits count that were open at the start or
+//! Passes over all threads of the system, run by user space through BPF iterators: one after the
+//! window opens, and some after it closes. They make waits count that were open at the start or
 //! are still open at the end.
 
 use core::ffi::c_void;
@@ -81,6 +81,8 @@ fn close_window(ctx: *mut IterTask) -> i32 {
     if at.closed() && thread.state == state::ON_CPU && !task.on_cpu() {
         threads::forget_departure(thread, at);
     }
-    waits::record_pending(task, key, thread, waits::SCRATCH_OF_SNAPSHOT);
+    if !waits::try_record_pending(task, key, thread, at.last_pass()) {
+        window::note_left();
+    }
     0
 }

@@ -100,7 +100,7 @@ pub(super) fn enter_cpu(task: Task, occupant: &Occupant, at: Moment) {
     if !at.closed() {
         thread.run_count += 1;
     }
-    waits::record_pending(task, key, thread, waits::SCRATCH_OF_SCHEDULER);
+    waits::record_pending(task, key, thread);
 }
 
 /// A thread is woken.

@@ -36,26 +36,58 @@ pub(super) const SCRATCH_OF_SNAPSHOT: u32 = 1;
 /// Records the wait that a thread has pending, if any. The thread must still have the stack it
 /// waited with.
 #[inline(always)]
-pub(super) fn record_pending(task: Task, key: ThreadKey, thread: &mut ThreadState, scratch: u32) {
-    if thread.pending_wait_ns == 0 {
+pub(super) fn record_pending(task: Task, key: ThreadKey, thread: &mut ThreadState) {
+    let length_ns = take_pending(thread);
+    if length_ns == 0 {
         return;
     }
-    let stack = walk(task, scratch);
-    record(key, thread, stack, scratch);
+    let stack = walk(task, SCRATCH_OF_SCHEDULER).map_or(0, |(stack, length)| keep(stack, length));
+    record(key, thread, length_ns, stack, SCRATCH_OF_SCHEDULER);
+}
+
+/// The same for a thread that the scheduler may give a CPU meanwhile; then its own program records the wait.
+///
+/// While a thread is on a CPU, and until it has left it for good, nobody else can walk its stack. Such a wait is left
+/// pending, and the answer is false, unless this is the `last` time.
+#[inline(always)]
+pub(super) fn try_record_pending(task: Task, key: ThreadKey, thread: &mut ThreadState, last: bool) -> bool {
+    if thread.pending_wait_ns == 0 {
+        return true;
+    }
+    let Some((stack, length)) = walk(task, SCRATCH_OF_SNAPSHOT) else { return true };
+    if length <= 0 && !last {
+        return false;
+    }
+    let length_ns = take_pending(thread);
+    if length_ns != 0 {
+        record(key, thread, length_ns, keep(stack, length), SCRATCH_OF_SNAPSHOT);
+    }
+    true
 }
 
 /// The same for a thread whose stack is not that of the wait any more.
 #[inline(always)]
 pub(super) fn record_pending_without_stack(key: ThreadKey, thread: &mut ThreadState) {
-    if thread.pending_wait_ns != 0 {
-        record(key, thread, 0, SCRATCH_OF_SCHEDULER);
+    let length_ns = take_pending(thread);
+    if length_ns != 0 {
+        record(key, thread, length_ns, 0, SCRATCH_OF_SCHEDULER);
+    }
+}
+
+/// Length of the wait that is pending, which is the caller's to record then; 0 if there is none.
+#[inline(always)]
+fn take_pending(thread: &mut ThreadState) -> u64 {
+    let pending = &raw mut thread.pending_wait_ns;
+    // SAFETY: a field of a map value. Volatile: after the window a program on another CPU may have taken it.
+    unsafe {
+        let length_ns = pending.read_volatile();
+        pending.write_volatile(0);
+        length_ns
     }
 }
 
 #[inline(always)]
-fn record(key: ThreadKey, thread: &mut ThreadState, stack: u64, scratch: u32) {
-    let length_ns = thread.pending_wait_ns;
-    thread.pending_wait_ns = 0;
+fn record(key: ThreadKey, thread: &mut ThreadState, length_ns: u64, stack: u64, scratch: u32) {
     let wait = WaitKey {
         thread: key,
         stack,
@@ -117,11 +149,11 @@ fn add_to_histogram(wait: WaitKey, length_ns: u64) {
     unsafe { atomic::add(count, 1) };
 }
 
-/// Walks the kernel stack of a thread that is not running, keeps it, and returns its key; 0 if
-/// there is none.
+/// Walks the kernel stack of a thread that is not running. Returns it and how many bytes of it there are; none, or an
+/// error below 0, if it cannot be walked.
 #[inline(always)]
-fn walk(task: Task, scratch: u32) -> u64 {
-    let Some(scratch) = SCRATCH_STACK.get_ptr_mut(scratch) else { return 0 };
+fn walk(task: Task, scratch: u32) -> Option<(&'static KernelStack, i64)> {
+    let scratch = SCRATCH_STACK.get_ptr_mut(scratch)?;
     // SAFETY: the task is BTF-typed, the buffer is as long as stated; the helper clears what it
     // does not fill.
     let length = unsafe {
@@ -134,7 +166,7 @@ fn walk(task: Task, scratch: u32) -> u64 {
     };
     // SAFETY: a pointer from a map lookup; the entry is this CPU's own, and the two users of the
     // map have an entry each.
-    keep(unsafe { &*scratch }, length)
+    Some((unsafe { &*scratch }, length))
 }
 
 /// Keeps a stack of which `length` bytes were walked, and returns its key; 0 if there is none.

@@ -148,12 +148,6 @@ impl Wanted<'_> {
         let is_wanted = wanted.is_none_or(|wanted| here.iter().any(|mount| mount.mount_point == *wanted));
         is_wanted.then(|| here.iter().map(|mount| mount.name()).collect())
     }
-
-    /// Name of a process; of several with the same id, the last.
-    fn comm(&self, pid: u32) -> String {
-        let process = self.recording.processes.iter().rfind(|process| process.pid == pid);
-        process.map_or_else(String::new, |process| process.comm.clone())
-    }
 }
 
 /// Operations by mount and kind, most time first.
@@ -181,8 +175,10 @@ pub(super) fn rows(recording: &Recording) -> Vec<FileOpRow> {
                 let FileOpTotals { count, waited, failed, total_ns, blocked_ns } = *sums;
                 all.add(&FileOpSlice { series: 0, count, waited, failed, total_ns, blocked_ns });
             }
-            let mut processes: Vec<_> =
-                by_process.into_iter().map(|(pid, sums)| FileOpProcess { pid, comm: wanted.comm(pid), sums }).collect();
+            let mut processes: Vec<_> = by_process
+                .into_iter()
+                .map(|(pid, sums)| FileOpProcess { pid, comm: recording.comm_of(pid), sums })
+                .collect();
             processes.sort_by_key(|process| (Reverse(process.sums.total_ns), process.pid));
             let mut latency = |waited| FileOpLatency::of(times.remove(&(device, op, waited)).unwrap_or_default());
             let (waited_ns, cached_ns) = (latency(true), latency(false));
@@ -199,7 +195,7 @@ pub(super) fn open(recording: &Recording) -> Vec<OpenFileOpRow> {
     let row = |open: &crate::model::OpenFileOp| {
         Some(OpenFileOpRow {
             pid: open.pid,
-            comm: wanted.comm(open.pid),
+            comm: recording.comm_of(open.pid),
             tid: open.tid,
             mounts: wanted.mounts((open.dev_major, open.dev_minor))?,
             inode: open.inode,

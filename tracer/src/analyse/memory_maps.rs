@@ -120,12 +120,8 @@ pub(super) fn rows(recording: &Recording, locks: &[LockRow]) -> Vec<MemoryMapRow
     }
     let mut rows: Vec<_> = maps.into_values().collect();
     for row in &mut rows {
-        // Of several with the same id, the last: it is the one whose name locks are given too.
-        row.comm = recording
-            .processes
-            .iter()
-            .rfind(|process| process.pid == row.pid)
-            .map_or_else(String::new, |process| process.comm.clone());
+        // Locks are given the same name.
+        row.comm = recording.comm_of(row.pid);
         row.writers.sort_by(|a, b| (b.waited_ns, a.tid, &a.call, a.class).cmp(&(a.waited_ns, b.tid, &b.call, b.class)));
         row.writers.truncate(MemoryMapRow::MAX_WRITERS);
     }

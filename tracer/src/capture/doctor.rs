@@ -8,7 +8,7 @@ use super::{
     nfs_mounts, preflight,
     proc::{Roots, host, pressure},
     session::Session,
-    settings::Settings,
+    settings::{FileOps, Settings},
     tcp,
 };
 use crate::model::{Host, ProbeState, ProbeStatus};
@@ -36,7 +36,7 @@ pub fn examine() -> Examination {
         Some(Session::attach(&Settings {
             min_wait: Duration::from_micros(10),
             user_stacks: true,
-            file_ops: true,
+            file_ops: FileOps::Tried,
             ..Settings::default()
         }))
     };

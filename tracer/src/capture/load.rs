@@ -9,7 +9,7 @@ use super::{
         btf::{SchedulerLayout, TaskField},
         lock_functions::LockFunctions,
     },
-    settings::{Filter, Settings},
+    settings::{FileOps, Filter, Settings},
 };
 
 /// The kernel side, as it was built.
@@ -90,6 +90,7 @@ pub(super) fn load(
         ("LOCK_MUTEX_START", "LOCK_MUTEX_LENGTH", &functions.mutex),
     ];
     let has_stand_ins = u32::from(stand_ins);
+    let has_file_ops = settings.file_ops != FileOps::Off;
     let stand_in_series = if stand_ins { MAX_STAND_IN_SERIES } else { 1 };
     let min_wait_ns = settings.min_wait.as_nanos().try_into().unwrap_or(u64::MAX);
     let selection = Selection::of(&settings.filter);
@@ -142,10 +143,10 @@ pub(super) fn load(
         .map_max_entries("RPC_ERRORS", MAX_RPC_ERRORS)
         .map_max_entries("RPC_MAKERS", MAX_RPC_MAKERS)
         .map_max_entries("IN_FLIGHT", MAX_IN_FLIGHT)
-        .map_max_entries("OPEN_FILE_OPS", if settings.file_ops { MAX_OPEN_FILE_OPS } else { 1 })
-        .map_max_entries("FILE_OPS", if settings.file_ops { MAX_FILE_OPS } else { 1 })
-        .map_max_entries("FILE_OP_BUCKETS", if settings.file_ops { MAX_FILE_OP_BUCKETS } else { 1 })
-        .map_max_entries("FILES", if settings.file_ops { MAX_FILES } else { 1 });
+        .map_max_entries("OPEN_FILE_OPS", if has_file_ops { MAX_OPEN_FILE_OPS } else { 1 })
+        .map_max_entries("FILE_OPS", if has_file_ops { MAX_FILE_OPS } else { 1 })
+        .map_max_entries("FILE_OP_BUCKETS", if has_file_ops { MAX_FILE_OP_BUCKETS } else { 1 })
+        .map_max_entries("FILES", if has_file_ops { MAX_FILES } else { 1 });
     loader.load(OBJECT).context("cannot load the kernel side")
 }
 

@@ -17,7 +17,7 @@ mod tcp;
 
 pub use collect::{Progress, Run};
 pub use session::Session;
-pub use settings::{Filter, Settings};
+pub use settings::{FileOps, Filter, Settings};
 
 /// The NFS mounts of this mount namespace.
 ///

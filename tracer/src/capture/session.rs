@@ -27,7 +27,7 @@ use super::{
     load::{load, span_min_ns},
     preflight,
     proc::{Roots, own_cost},
-    settings::Settings,
+    settings::{FileOps, Settings},
     stand_ins::{self, LeftOut},
 };
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
@@ -36,6 +36,11 @@ use attach::{USER_STACKS_MEASURE, attached, user_stacks_status};
 
 /// Longer than an event stays between two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
+
+/// How often waits that are open at the end are looked at before one counts as lost; a thread leaves its CPU within
+/// microseconds, but a virtual CPU may be put off for milliseconds in the middle of that.
+const PASSES: u32 = 10;
+const BETWEEN_PASSES: Duration = Duration::from_millis(2);
 
 /// Phases of the measuring window.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub struct Session {
     pub(super) roots: Roots,
     pub(super) probes: Vec<ProbeStatus>,
     rpc_attached: bool,
-    file_ops_wanted: bool,
+    file_ops: FileOps,
     /// Programs at functions, together those that make up for one another.
     file_programs: Vec<Vec<Attached>>,
     /// True if hooks that can have two programs get both.
@@ -101,7 +106,7 @@ impl Session {
         let types = KernelTypes::read(&roots.btf())?;
         let layout = types.scheduler_layout()?;
         let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
-        let file_functions = settings.file_ops.then(|| types.file_functions(&roots.btf()));
+        let file_functions = (settings.file_ops != FileOps::Off).then(|| types.file_functions(&roots.btf()));
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
         let lock_functions = if layout.lock_events {
@@ -121,7 +126,7 @@ impl Session {
             roots,
             probes: Vec::new(),
             rpc_attached: false,
-            file_ops_wanted: settings.file_ops,
+            file_ops: settings.file_ops,
             file_programs: Vec::new(),
             stand_ins,
             left_out_before: LeftOut::default(),
@@ -146,19 +151,19 @@ impl Session {
     pub fn open_window(&mut self, duration: Duration) -> Result<()> {
         self.left_out_before = LeftOut::read(&self.bpf, &self.file_programs, &self.roots.proc)?;
         self.duration_ns = duration.as_nanos().try_into().unwrap_or(u64::MAX).min(u64::MAX / 4);
-        self.set_control(Phase::Opening)?;
+        self.set_control(Phase::Opening, false)?;
         self.set_window("set_start")?;
         if self.start_ns == 0 {
             // Without task iterators.
             self.start_ns = monotonic_ns() + Control::LEAD_NS;
             self.end_ns = self.start_ns + self.duration_ns;
-            self.set_control(Phase::Opening)?;
+            self.set_control(Phase::Opening, false)?;
         }
         while monotonic_ns() <= self.start_ns {
             std::hint::spin_loop();
         }
         self.run_over_threads("open_window")?;
-        self.set_control(Phase::Open)
+        self.set_control(Phase::Open, false)
     }
 
     /// Names the command's future parent: its children are traced, it is not.
@@ -183,7 +188,7 @@ impl Session {
         }
         if !self.rpc_attached && self.roots.has_module("sunrpc") && self.roots.has_module("nfs") {
             let types = KernelTypes::read(&self.roots.btf());
-            let functions = types.as_ref().ok().filter(|_| self.file_ops_wanted);
+            let functions = types.as_ref().ok().filter(|_| self.file_ops != FileOps::Off);
             let functions = functions.map(|types| types.file_functions(&self.roots.btf()));
             self.attach_rpc(Some(types.and_then(|types| types.rpc_offsets(&self.roots.btf()))), true);
             self.attach_file_functions(functions.as_deref());
@@ -201,33 +206,51 @@ impl Session {
         if self.end_ns == planned_ns && monotonic_ns() < planned_ns {
             // Without task iterators.
             self.end_ns = planned_ns.min(monotonic_ns() + Control::LEAD_NS);
-            self.set_control(Phase::Open)?;
+            self.set_control(Phase::Open, false)?;
         }
         while monotonic_ns() <= self.end_ns {
             std::hint::spin_loop();
         }
-        self.set_control(Phase::ClosingOthers)?;
-        self.run_over_threads("close_window")?;
-        self.set_control(Phase::ClosingLocks)?;
-        self.run_over_threads("close_window")
+        self.end_open_waits(Phase::ClosingOthers)?;
+        self.end_open_waits(Phase::ClosingLocks)
+    }
+
+    /// Ends waits that are still open. Nobody can walk the stack of a thread that is just getting or leaving a CPU, so such
+    /// ones are tried again a little later.
+    fn end_open_waits(&mut self, phase: Phase) -> Result<()> {
+        for pass in 1..=PASSES {
+            self.set_control(phase, pass == PASSES)?;
+            self.run_over_threads("close_window")?;
+            if self.control()?.left == 0 {
+                break;
+            }
+            std::thread::sleep(BETWEEN_PASSES);
+        }
+        Ok(())
     }
 
     /// Runs a program that sets the start or the end, if this kernel has task iterators, and reads what it has set.
     fn set_window(&mut self, name: &str) -> Result<()> {
         self.run_over_threads(name)?;
-        let map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
-        let control = map.get(&0, 0).context("cannot read the measuring window")?;
+        let control = self.control()?;
         (self.start_ns, self.end_ns) = (control.start_ns, control.end_ns);
         Ok(())
     }
 
-    fn set_control(&mut self, phase: Phase) -> Result<()> {
+    fn control(&mut self) -> Result<Control> {
+        let map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
+        map.get(&0, 0).context("cannot read the measuring window")
+    }
+
+    fn set_control(&mut self, phase: Phase, last_pass: bool) -> Result<()> {
         let control = Control {
             start_ns: self.start_ns,
             end_ns: self.end_ns,
             duration_ns: self.duration_ns,
             snapshot_done: u32::from(phase != Phase::Opening),
             locks_later: u32::from(phase == Phase::ClosingOthers),
+            last_pass: u32::from(last_pass),
+            left: 0,
         };
         let mut map: Array<_, Control> = Array::try_from(map_mut(&mut self.bpf, "CONTROL")?)?;
         map.set(0, control, 0).context("cannot set the measuring window")

@@ -24,6 +24,18 @@ pub struct Settings {
     pub min_wait: Duration,
     /// Take user stacks too.
     pub user_stacks: bool,
-    /// Measure operations on NFS files, and keep which files were waited for.
-    pub file_ops: bool,
+    /// Operations on NFS files, and which files were waited for.
+    pub file_ops: FileOps,
+}
+
+/// What to do about operations on NFS files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileOps {
+    /// Leave them.
+    #[default]
+    Off,
+    /// See whether they could be measured: attach to one function of many.
+    Tried,
+    /// Measure them.
+    Measured,
 }

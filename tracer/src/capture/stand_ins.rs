@@ -31,8 +31,11 @@ const MARKED: [(&str, u32); 4] = [
     ("mm_filemap_fault", marked::FAULT),
 ];
 
+/// What the programs at functions are called among the probes and the losses.
+pub(super) const FILE_FUNCTIONS: &str = "functions of nfs";
+
 /// Programs at each function where the first may be left out.
-pub(super) const AT_FUNCTIONS: usize = 3;
+pub(super) const AT_FUNCTIONS: usize = 2;
 
 /// True if this kernel needs further programs.
 pub(super) fn needed(proc: &Path) -> bool {
@@ -78,7 +81,7 @@ impl LeftOut {
             lost.insert(hook, first.saturating_sub(others));
         }
         let all_missed = |programs: &Vec<Attached>| programs.iter().map(|program| misses_of(proc, program.fd())).min();
-        lost.insert("functions of nfs", at_functions.iter().filter_map(all_missed).flatten().sum());
+        lost.insert(FILE_FUNCTIONS, at_functions.iter().filter_map(all_missed).flatten().sum());
         Ok(Self { lost })
     }
 

@@ -20,7 +20,7 @@ use tokio::{
 use super::{duration, output::Output, print, target};
 use crate::{
     analyse,
-    capture::{Filter, Run, Session, Settings},
+    capture::{FileOps, Filter, Run, Session, Settings},
     model::{Options, Recording},
 };
 use progress::Progress;
@@ -109,12 +109,12 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
     let (recording, session) = runtime.block_on(measure(args, &settings))?;
-    // The answer first: a full disk must not take it along, and to detach may take a while.
+    // The answer first: a full disk must not take it along. To detach may take a while, so that comes last.
     let code = print::answer(&analyse::answer(&recording), args.json, args.width.map(usize::from))?;
-    drop(session);
     if let Some(output) = output {
         output.write(|file| Ok(recording.write_to(file)?))?;
     }
+    drop(session);
     Ok(code)
 }
 
@@ -142,7 +142,7 @@ impl TraceArgs {
             },
             min_wait: self.min_wait,
             user_stacks: self.user_stacks == Switch::On,
-            file_ops: self.file_ops,
+            file_ops: if self.file_ops { FileOps::Measured } else { FileOps::Off },
         })
     }
 

@@ -77,6 +77,15 @@ pub struct Recording {
     pub cost: Cost,
 }
 
+impl Recording {
+    /// Name of a process; of several that had the same id, the last. Empty if none is known.
+    #[must_use]
+    pub fn comm_of(&self, pid: u32) -> String {
+        let process = self.processes.iter().rfind(|process| process.pid == pid);
+        process.map_or_else(String::new, |process| process.comm.clone())
+    }
+}
+
 /// The time that was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 
 use crate::{
-    answer::{Answer, Distribution, Rpc},
+    answer::{Answer, Distribution, MadeBy, Maker, Rpc},
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     guards::{EmptyFile, NfsMount},
@@ -54,22 +54,24 @@ struct Traced {
     inner: BTreeMap<String, Op>,
     /// What it counted from before the trace began until after it had ended.
     outer: BTreeMap<String, Op>,
+    /// The process that did the work.
+    worker: u32,
 }
 
 fn traced(machine: &Machine, mount: &str, options: &[&str]) -> Result<Traced> {
     let before = Snapshot::settled(mount)?;
     let trace = Trace::start(machine, [&["--duration", "280"], options].concat())?;
     let begun = Snapshot::of(mount)?;
-    workload::run(machine, &["nfs-mixed", "--count", "5", "--dir", mount])?;
+    let worker = workload::run(machine, &["nfs-mixed", "--count", "5", "--dir", mount])?.pid;
     let done = Snapshot::settled(mount)?;
     let answer = trace.stop()?;
     let after = Snapshot::of(mount)?;
-    Ok(Traced { answer, inner: done.since(&begun), outer: after.since(&before) })
+    Ok(Traced { answer, inner: done.since(&begun), outer: after.since(&before), worker })
 }
 
 fn agree(machine: &Machine, version: &str) -> Result<Outcome> {
     let mount = NfsMount::of_version(version)?;
-    let Traced { answer, inner, outer } = traced(machine, mount.path(), &[])?;
+    let Traced { answer, inner, outer, worker } = traced(machine, mount.path(), &[])?;
     let mut complaints = Complaints::default();
     for (name, outer) in &outer {
         let inner = inner.get(name).copied().unwrap_or_default();
@@ -78,6 +80,17 @@ fn agree(machine: &Machine, version: &str) -> Result<Outcome> {
     }
     for rpc in answer.rpc.iter().filter(|rpc| rpc.program == NFS) {
         complaints.unless(outer.contains_key(&rpc.op), || format!("mountstats has no {}", rpc.op));
+    }
+    for rpc in &answer.rpc {
+        let made: u64 = rpc.makers.iter().map(|made| made.count).sum();
+        complaints.unless(made == rpc.count, || format!("of {} {} calls {made} have a maker", rpc.count, rpc.op));
+    }
+    // What asks for something is done in the name of who asks. (What is written may be written back by the kernel.)
+    for rpc in answer.rpc.iter().filter(|rpc| rpc.program == NFS && ["RENAME", "REMOVE", "READDIR"].contains(&&*rpc.op))
+    {
+        let own = |made: &&MadeBy| made.maker == Maker::Process(worker);
+        let by_worker: u64 = rpc.makers.iter().filter(own).map(|made| made.count).sum();
+        complaints.unless(by_worker == rpc.count, || format!("{} is made by {:?}", rpc.op, rpc.makers));
     }
     // Enough of everything to make the comparison worth something.
     for op in ["WRITE", "GETATTR", "RENAME", "REMOVE", "READDIR"] {

@@ -45,6 +45,9 @@ pub(super) const SLOTS: Check = Check { name: "layers::transport_slots", stage: 
 /// One slow connection of four.
 pub(super) const FLOW: Check = Check { name: "layers::one_connection", stage: Stage::WithNfs, run: flow };
 
+/// What a program does.
+const WORK: &[&str] = &["nfs-meta", "--duration", "4"];
+
 /// As many programs at once as queue for two slots.
 const CROWD: usize = 8;
 
@@ -52,7 +55,7 @@ fn healthy(machine: &Machine) -> Result<Outcome> {
     let mut complaints = Complaints::default();
     for version in ["3", "4.2"] {
         let mount = new_mount(version)?;
-        let (_, row) = traced(machine, &mount, "nfs-meta", 1)?;
+        let (_, row) = traced(machine, &mount, WORK, 1)?;
         expect(&mut complaints, &row, "healthy");
         adds_up(&mut complaints, &row);
     }
@@ -62,7 +65,7 @@ fn healthy(machine: &Machine) -> Result<Outcome> {
 fn path(machine: &Machine) -> Result<Outcome> {
     let _slow = SlowLoopback::by("10ms")?;
     let mount = new_mount("4.2")?;
-    let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
+    let (answer, row) = traced(machine, &mount, WORK, 1)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "network-path");
     // Both ways.
@@ -76,7 +79,7 @@ fn path(machine: &Machine) -> Result<Outcome> {
 fn loss(machine: &Machine) -> Result<Outcome> {
     let mount = new_mount("3")?;
     let _lossy = SlowLoopback::losing("10%")?;
-    let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
+    let (answer, row) = traced(machine, &mount, WORK, 1)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "loss");
     says(&mut complaints, &answer, "lost");
@@ -86,7 +89,7 @@ fn loss(machine: &Machine) -> Result<Outcome> {
 fn disk(machine: &Machine) -> Result<Outcome> {
     NfsMount::wait_for_none()?;
     let mount = NfsMount::of_export("/slow", "")?;
-    let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
+    let (answer, row) = traced(machine, &mount, WORK, 1)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "server");
     // What changes the folder waits for the disk, what looks at it does not.
@@ -100,7 +103,7 @@ fn disk(machine: &Machine) -> Result<Outcome> {
 fn cpu(machine: &Machine) -> Result<Outcome> {
     let mount = new_mount("4.2")?;
     let starved = Starved::threads_of("nfsd")?;
-    let (_, row) = traced(machine, &mount, "nfs-meta", 1)?;
+    let (_, row) = traced(machine, &mount, WORK, 1)?;
     drop(starved);
     let mut complaints = Complaints::default();
     // Where not one call was fast, the path may have become longer for all that can be known from here.
@@ -128,7 +131,7 @@ fn slots(machine: &Machine) -> Result<Outcome> {
 }
 
 fn crowded(machine: &Machine, mount: &NfsMount, queue: &str) -> Result<Outcome> {
-    let (answer, row) = traced(machine, mount, "nfs-meta", CROWD)?;
+    let (answer, row) = traced(machine, mount, WORK, CROWD)?;
     let mut complaints = Complaints::default();
     expect(&mut complaints, &row, "client-queue");
     complaints
@@ -143,7 +146,7 @@ fn flow(machine: &Machine) -> Result<Outcome> {
     let mount = NfsMount::of_export("/export", ",nconnect=4")?;
     let port = first_port(mount.path())?;
     let _slow = SlowLoopback::from_port(port, "40ms")?;
-    let (answer, row) = traced(machine, &mount, "nfs-meta", 1)?;
+    let (answer, row) = traced(machine, &mount, WORK, 1)?;
     let mut complaints = Complaints::default();
     if machine::kernel_is_at_least(5, 18)? {
         expect(&mut complaints, &row, "one-transport");
@@ -172,16 +175,14 @@ fn new_mount(version: &str) -> Result<NfsMount> {
 }
 
 /// Traces programs that work on a mount, and takes the row about it.
-fn traced(machine: &Machine, mount: &NfsMount, kind: &str, programs: usize) -> Result<(Answer, Layers)> {
+fn traced(machine: &Machine, mount: &NfsMount, work: &[&str], programs: usize) -> Result<(Answer, Layers)> {
     let folders: Vec<PathBuf> =
         (0..programs).map(|number| Path::new(mount.path()).join(format!("program-{number}"))).collect();
     for folder in &folders {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let trace = Trace::start(machine, ["--duration", "120"])?;
-    let start = |folder: &PathBuf| {
-        Process::start(Command::new(&machine.workload).args([kind, "--duration", "4", "--dir"]).arg(folder))
-    };
+    let start = |folder: &PathBuf| Process::start(Command::new(&machine.workload).args(work).arg("--dir").arg(folder));
     let programs = folders.iter().map(start).collect::<Result<Vec<_>>>()?;
     for program in programs {
         let finished = program.finish(2 * PATIENCE)?;

@@ -91,6 +91,17 @@ fn the_server_is_named_with_the_operations_it_is_slow_for() {
 }
 
 #[test]
+fn many_operations_of_few_calls_are_the_server_and_one_alone_is_not() {
+    let transports = [transport(1, MS / 10, MS)];
+    let fast = calls("LOOKUP", 20, 0, MS, 0);
+    let seldom = |op: &str, count| calls(op, count, 0, 400 * MS, 0);
+    let several = [seldom("OPEN", 3), seldom("CLOSE", 3), fast.clone()];
+    let row = judged(&several, &transports);
+    assert_eq!((row.verdict, row.operations.len()), (Verdict::Server, 2));
+    assert_eq!(verdict(&[seldom("OPEN", 1), fast], &transports), Verdict::Healthy);
+}
+
+#[test]
 fn few_long_stalls_are_the_server_too() {
     let mut operation = calls("READ", 60, 0, MS, 0);
     let values: Vec<u64> = (0..60).map(|n| if n < 3 { 900 * MS } else { MS }).collect();

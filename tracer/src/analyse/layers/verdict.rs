@@ -1,6 +1,8 @@
 //! The rules by which a layer is named. The first that holds counts: an earlier one is a cause of what the later ones look
 //! at (a long path fills slots, and calls queue for them).
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use super::{Facts, LayersRow};
@@ -108,7 +110,7 @@ impl Facts<'_> {
         let once = row.calls.saturating_sub(row.resent).max(1);
         let share = |part: u64| part as f64 / row.spent_ns.max(1) as f64;
         let named = |part: u64| share(part) >= MOST && part / once >= WORTH_NAMING_NS;
-        let slow = self.slow_operations(row.tcp_min_rtt_ns);
+        let slow = self.slow_operations(row.tcp_min_rtt_ns, row.spent_ns);
         let slow_ns = slow.iter().fold(0_u64, |sum, op| sum.saturating_add(op.spent_ns()));
         let slow_transport = self.slow_transport();
         row.verdict = if row.unanswered > 0 {
@@ -163,14 +165,24 @@ impl Facts<'_> {
         self.open.iter().filter(put_off).map(|call| call.age_ns).max().unwrap_or(0)
     }
 
-    /// Operations whose replies take long, beyond what the path takes; most time first.
-    fn slow_operations(&self, least_ns: Option<u64>) -> Vec<&RpcRow> {
-        let is_slow = |op: &&&RpcRow| {
+    /// Operations whose replies take long, beyond what the path takes; most time first. Those of few calls are with them if
+    /// the others do not make up most of the time, and they are not few together.
+    fn slow_operations(&self, least_ns: Option<u64>, spent_ns: u64) -> Vec<&RpcRow> {
+        let is_slow = |op: &&RpcRow| {
             let values = &op.rtt_ns.histogram;
             let beyond = op.rtt_ns.p50.saturating_sub(least_ns.unwrap_or(0));
-            values.count() >= ENOUGH_OF_ONE && (beyond >= SLOW_NS || stalls(values))
+            !values.is_empty() && (beyond >= SLOW_NS || stalls(values))
         };
-        self.operations.iter().filter(is_slow).copied().collect()
+        let calls = |op: &RpcRow| op.rtt_ns.histogram.count();
+        let slow = self.operations.iter().copied().filter(is_slow);
+        let (mut slow, seldom): (Vec<_>, Vec<_>) = slow.partition(|op| calls(op) >= ENOUGH_OF_ONE);
+        let time = |ops: &[&RpcRow]| ops.iter().fold(0_u64, |sum, op| sum.saturating_add(op.spent_ns())) as f64;
+        let enough = seldom.iter().fold(0_u64, |sum, op| sum.saturating_add(calls(op))) >= ENOUGH_OF_ONE;
+        if enough && time(&slow) < MOST * spent_ns as f64 {
+            slow.extend(seldom);
+            slow.sort_by_key(|op| Reverse(op.spent_ns()));
+        }
+        slow
     }
 
     /// The transport that is slower than all others by far.

@@ -33,9 +33,7 @@ impl Makers {
     pub(super) fn rows(self, recording: &Recording) -> Vec<MakerRow> {
         let name = |maker| {
             let Maker::Process(pid) = maker else { return String::new() };
-            // Of several with the same id, the last.
-            let process = recording.processes.iter().rfind(|process| process.pid == pid);
-            process.map_or_else(String::new, |process| process.comm.clone())
+            recording.comm_of(pid)
         };
         let row = |(maker, (count, execute_ns))| MakerRow { maker, comm: name(maker), count, execute_ns };
         sorted(self.0.into_iter().map(row).collect())

@@ -8,6 +8,7 @@ use nfslat_common::{
     rpc::{RpcBucketKey, RpcErrorKey, RpcKey, RpcMakerKey, RpcMakerSum, RpcStepKey, RpcStepSum, part},
 };
 
+use super::{is_gone, remove};
 use crate::{
     capture::{kernel::maps, session::Session},
     model::{Histogram, Maker, RpcErrorSlice, RpcMakerSlice, RpcStep, RpcStepSlice, Slice},
@@ -41,7 +42,7 @@ impl CallDetails {
     /// the next slice.
     pub(super) fn read(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         index_of: impl Fn(&RpcKey) -> Option<u32>,
         mut histograms: StepHistograms,
         slice: &mut Slice,
@@ -64,6 +65,20 @@ impl CallDetails {
                 slice.rpc_errors.push(RpcErrorSlice { series, status: key.status, count: added });
             }
         }
+        self.read_makers(session, index_of, slice)?;
+        slice.rpc_makers.sort_by_key(|made| (made.series, made.maker));
+        slice.rpc_steps.sort_by_key(|step| (step.series, step.step));
+        slice.rpc_errors.sort_by_key(|error| (error.series, error.status));
+        Ok(())
+    }
+    /// The same for who made the calls. Of processes that are gone and have no more calls done, the entries are freed: a long
+    /// run would see more processes than the table has room for.
+    fn read_makers(
+        &mut self,
+        session: &mut Session,
+        index_of: impl Fn(&RpcKey) -> Option<u32>,
+        slice: &mut Slice,
+    ) -> Result<()> {
         for (key, sum) in maps::read_all::<RpcMakerKey, RpcMakerSum>(maps::data(session.bpf(), "RPC_MAKERS")?)? {
             let Some(series) = index_of(&key.rpc) else { continue };
             let before = self.makers.insert(key, sum).unwrap_or_default();
@@ -75,11 +90,13 @@ impl CallDetails {
             let (count, execute_ns) = (sum.count - before.count, sum.execute_ns.saturating_sub(before.execute_ns));
             if count > 0 {
                 slice.rpc_makers.push(RpcMakerSlice { series, maker, count, execute_ns });
+            } else if let Maker::Process(pid) = maker
+                && is_gone(session, pid)
+            {
+                remove::<RpcMakerKey, RpcMakerSum>(session.bpf_mut(), "RPC_MAKERS", &key)?;
+                self.makers.remove(&key);
             }
         }
-        slice.rpc_makers.sort_by_key(|made| (made.series, made.maker));
-        slice.rpc_steps.sort_by_key(|step| (step.series, step.step));
-        slice.rpc_errors.sort_by_key(|error| (error.series, error.status));
         Ok(())
     }
 }

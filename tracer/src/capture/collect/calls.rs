@@ -1,34 +1,28 @@
-//! NFS calls: what was counted, what is outstanding, and whose mounts they were for.
+//! NFS calls: what was counted, and what is outstanding.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
-    path::Path,
 };
 
 use anyhow::Result;
 use nfslat_common::{
     buckets,
-    rpc::{
-        ClientInfo, InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStandInKey, RpcStats, part,
-    },
+    rpc::{InFlightCall, NFS_PROGRAM, NO_XPRT, PartSum, RpcBucketKey, RpcKey, RpcStandInKey, RpcStats, part},
 };
 
 use super::{
     call_details::{CallDetails, StepHistograms, step_of},
+    clients::Clients,
     text,
 };
 use crate::{
     capture::{
         kernel::maps,
-        proc::{
-            mounts,
-            rpc_clients::{self, SysfsClients},
-            rpc_tasks::{self, RpcTask},
-        },
+        proc::rpc_tasks::{self, RpcTask},
         session::Session,
     },
-    model::{InFlight, Mount, RpcClient, RpcPart, RpcSeries, RpcSlice, RpcStep, Slice, Transport},
+    model::{InFlight, RpcPart, RpcSeries, RpcSlice, RpcStep, Slice},
 };
 
 /// What the maps said of calls so far.
@@ -40,21 +34,7 @@ pub(super) struct Calls {
     /// Last count of each bucket.
     buckets: HashMap<RpcBucketKey, u64>,
     details: CallDetails,
-    /// Mounts and clients come and go; every reading adds what it sees.
-    mounts: BTreeMap<(u32, u32, String), Mount>,
-    clients: BTreeMap<u32, ClientInfo>,
-    sysfs: SysfsClients,
-    readings: u32,
-}
-
-/// Mounts of other namespaces are looked for once in so many readings: that takes a look at every process.
-const READINGS_ELSEWHERE: u32 = 10;
-
-/// The parts of a recording that are about mounts.
-pub(super) struct NfsParts {
-    pub(super) mounts: Vec<Mount>,
-    pub(super) clients: Vec<RpcClient>,
-    pub(super) transports: Vec<Transport>,
+    pub(super) clients: Clients,
 }
 
 impl Calls {
@@ -64,25 +44,9 @@ impl Calls {
     }
 
     /// Reads the maps and adds what is new to the slice.
-    pub(super) fn read(&mut self, session: &Session, slice: &mut Slice) -> Result<()> {
-        for mount in mounts::read(&session.roots.proc)? {
-            self.mounts.insert((mount.dev_major, mount.dev_minor, mount.mount_point.clone()), mount);
-        }
-        if self.mounts.is_empty() && !session.roots.has_module("sunrpc") {
+    pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
+        if !self.clients.read(session)? {
             return Ok(());
-        }
-        self.readings += 1;
-        if self.readings.is_multiple_of(READINGS_ELSEWHERE) {
-            self.look_elsewhere(&session.roots.proc);
-        }
-        let sysfs = rpc_clients::read(&session.roots.sys);
-        self.sysfs.by_device.extend(sysfs.by_device);
-        self.sysfs.transports.extend(sysfs.transports);
-        for (id, info) in maps::read_all::<u32, ClientInfo>(maps::data(session.bpf(), "CLIENTS")?)? {
-            let known = self.clients.entry(id).or_insert(info);
-            if info.s_dev != 0 {
-                *known = info;
-            }
         }
         // Buckets before sums, and both are cut by the window: a histogram never has a call that
         // the count lacks.
@@ -123,14 +87,6 @@ impl Calls {
         }
         slice.rpc = added.into_values().collect();
         self.details.read(session, |key| self.seen.get(key).map(|(index, _)| *index), steps, slice)
-    }
-
-    /// Looks for mounts in other mount namespaces.
-    pub(super) fn look_elsewhere(&mut self, proc: &Path) {
-        for mount in mounts::read_elsewhere(proc) {
-            // The first process that was seen to have it names it, as long as the run lasts.
-            self.mounts.entry((mount.dev_major, mount.dev_minor, mount.mount_point.clone())).or_insert(mount);
-        }
     }
 
     fn index_of(&mut self, key: RpcKey, stats: &RpcStats) -> u32 {
@@ -193,111 +149,11 @@ impl Calls {
         open.sort_by_key(|call| Reverse((call.open_at_start, call.age_ns)));
         Ok(open)
     }
-
-    /// Mounts, clients and transports seen, tied to each other.
-    pub(super) fn describe(&self, session: &Session) -> NfsParts {
-        let mounts: Vec<Mount> = self.mounts.values().cloned().collect();
-        let mut ids: HashSet<u32> = self.clients.keys().copied().collect();
-        ids.extend(self.sysfs.by_device.values());
-        let mut clients: Vec<RpcClient> = ids.into_iter().map(|id| self.client(id, &mounts)).collect();
-        clients.sort_by_key(|client| client.id);
-        share_with_parents(&mut clients);
-        inherit_from_parents(&mut clients);
-        let addresses: BTreeMap<u32, String> = self
-            .sysfs
-            .transports
-            .values()
-            .flatten()
-            .map(|transport| (transport.id, format!("{} {}", transport.protocol, transport.address)))
-            .collect();
-        let mut used: Vec<u32> = self.series.iter().filter_map(|series| series.xprt_id).collect();
-        used.sort_unstable();
-        used.dedup();
-        let transports = used
-            .into_iter()
-            .map(|id| Transport { id: Some(id), address: addresses.get(&id).cloned().unwrap_or_default() })
-            .collect();
-        log::debug!("{} NFS mounts, {} RPC clients, {} probes", mounts.len(), clients.len(), session.probes.len());
-        NfsParts { mounts, clients, transports }
-    }
-
-    /// One client with the mounts it serves: by its device number as the kernel side or sysfs
-    /// learnt it, else by the address of its transport if that leaves just one mount.
-    fn client(&self, id: u32, mounts: &[Mount]) -> RpcClient {
-        let info = self.clients.get(&id).copied();
-        let parent_id = info.map_or(id, |info| info.parent_id);
-        let by_kernel = info.filter(|info| info.s_dev != 0).map(|info| device(info.s_dev));
-        let by_sysfs = self.sysfs.by_device.iter().find(|(_, client)| **client == id).map(|(dev, _)| *dev);
-        let on_device =
-            |wanted: (u32, u32)| -> Vec<u32> { indices(mounts, |mount| (mount.dev_major, mount.dev_minor) == wanted) };
-        let (mounts, found_by) = match (by_kernel, by_sysfs) {
-            (Some(dev), _) => (on_device(dev), "superblock seen in a call of the mount"),
-            (None, Some(dev)) => (on_device(dev), "/sys/fs/nfs"),
-            (None, None) => match self.sole_mount_at_address(id, mounts) {
-                Some(index) => (vec![index], "the only mount from the client's server address"),
-                None => (Vec::new(), "not found: no call of the mount was seen"),
-            },
-        };
-        RpcClient { id, parent_id, mounts, shared: false, found_by: found_by.to_owned() }
-    }
-
-    fn sole_mount_at_address(&self, id: u32, mounts: &[Mount]) -> Option<u32> {
-        let address = &self.sysfs.transports.get(&id)?.first()?.address;
-        let at_address = indices(mounts, |mount| !address.is_empty() && mount.server == *address);
-        match at_address[..] {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
 }
 
 /// What tells one open task from another, as far as debugfs shows it.
 fn identity(task: &RpcTask) -> (u32, u32, u32, String) {
     (task.task_id, task.client_id, task.xid, task.op.clone())
-}
-
-fn indices(mounts: &[Mount], matches: impl Fn(&Mount) -> bool) -> Vec<u32> {
-    mounts.iter().enumerate().filter(|(_, mount)| matches(mount)).map(|(index, _)| index as u32).collect()
-}
-
-/// Splits a kernel device number: 12 bits major, 20 bits minor (`include/linux/kdev_t.h`).
-pub(super) fn device(s_dev: u32) -> (u32, u32) {
-    (s_dev >> 20, s_dev & 0xf_ffff)
-}
-
-/// A client that others with mounts of their own were cloned from carries server-wide calls for all these mounts.
-fn share_with_parents(clients: &mut [RpcClient]) {
-    let children: Vec<(u32, Vec<u32>)> = clients
-        .iter()
-        .filter(|client| client.parent_id != client.id && !client.mounts.is_empty())
-        .map(|client| (client.parent_id, client.mounts.clone()))
-        .collect();
-    for client in clients.iter_mut() {
-        let mounts_of_children = children.iter().filter(|(parent, _)| *parent == client.id);
-        for (_, mounts) in mounts_of_children {
-            client.shared = true;
-            "its children's mounts".clone_into(&mut client.found_by);
-            client.mounts.extend(mounts);
-        }
-        client.mounts.sort_unstable();
-        client.mounts.dedup();
-    }
-}
-
-/// A client of another program, such as NFSACL, is cloned from that of its mount (`rpc_bind_new_program`,
-/// `net/sunrpc/clnt.c`), and no superblock leads to it.
-fn inherit_from_parents(clients: &mut [RpcClient]) {
-    let parents: HashMap<u32, Vec<u32>> = clients
-        .iter()
-        .filter(|client| !client.shared && !client.mounts.is_empty())
-        .map(|client| (client.id, client.mounts.clone()))
-        .collect();
-    for client in clients.iter_mut().filter(|client| client.mounts.is_empty() && client.parent_id != client.id) {
-        if let Some(mounts) = parents.get(&client.parent_id) {
-            client.mounts.clone_from(mounts);
-            "the mount of the client it was cloned from".clone_into(&mut client.found_by);
-        }
-    }
 }
 
 /// Number of values that a part has: a call never sent has an execute time only.
@@ -368,40 +224,5 @@ fn part_of(slice: &mut RpcSlice, part: usize) -> &mut RpcPart {
         part::RTT => &mut slice.rtt,
         part::TAIL => &mut slice.tail,
         _ => &mut slice.execute,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client(id: u32, parent_id: u32, mounts: &[u32]) -> RpcClient {
-        let mounts = mounts.to_vec();
-        RpcClient { id, parent_id, mounts, ..RpcClient::default() }
-    }
-
-    /// Mounts of each client, and whether it is shared.
-    fn tied(mut clients: Vec<RpcClient>) -> Vec<(Vec<u32>, bool)> {
-        share_with_parents(&mut clients);
-        inherit_from_parents(&mut clients);
-        clients.into_iter().map(|client| (client.mounts, client.shared)).collect()
-    }
-
-    #[test]
-    fn a_server_wide_client_has_the_mounts_of_its_children() {
-        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 1, &[1])];
-        assert_eq!(tied(clients), [(vec![0, 1], true), (vec![0], false), (vec![1], false)]);
-    }
-
-    #[test]
-    fn another_programs_client_has_the_mount_of_its_parent_which_stays_its_own() {
-        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 2, &[])];
-        assert_eq!(tied(clients), [(vec![0], true), (vec![0], false), (vec![0], false)]);
-    }
-
-    #[test]
-    fn nothing_is_inherited_from_a_server_wide_client() {
-        let clients = vec![client(1, 1, &[]), client(2, 1, &[0]), client(3, 1, &[])];
-        assert_eq!(tied(clients), [(vec![0], true), (vec![0], false), (vec![], false)]);
     }
 }

@@ -12,7 +12,7 @@ use nfslat_common::{
     sched::ThreadKey,
 };
 
-use super::{calls::device, text};
+use super::{clients::device, is_gone, remove, text};
 use crate::{
     capture::{kernel::maps, session::Session},
     model::{FileOp, FileOpSeries, FileOpSlice, FileOpTimes, Histogram, OpenFileOp, Slice, WaitedFile},
@@ -32,8 +32,9 @@ pub(super) struct FileOps {
 }
 
 impl FileOps {
-    /// Reads the maps and adds what is new to the slice.
-    pub(super) fn read(&mut self, session: &Session, slice: &mut Slice) -> Result<()> {
+    /// Reads the maps and adds what is new to the slice. Entries of processes that are gone and did nothing more are freed: a
+    /// long run would see more processes than the table has room for.
+    pub(super) fn read(&mut self, session: &mut Session, slice: &mut Slice) -> Result<()> {
         if !session.measures_files() {
             return Ok(());
         }
@@ -57,6 +58,9 @@ impl FileOps {
                     blocked_ns: now.blocked_ns.saturating_sub(before.blocked_ns),
                 });
                 *before = now;
+            } else if is_gone(session, key.tgid) {
+                remove::<FileOpKey, FileOpSums>(session.bpf_mut(), "FILE_OPS", &key)?;
+                *before = FileOpSums::default();
             }
         }
         let mut added: BTreeMap<(u32, FileOp, bool), Histogram> = BTreeMap::new();

@@ -5,6 +5,7 @@
 
 mod call_details;
 mod calls;
+mod clients;
 mod file_ops;
 mod locks;
 mod processes;
@@ -83,7 +84,7 @@ impl Run {
             tasks_before: rpc_tasks::read(&session.roots.sys).unwrap_or_default(),
         };
         if session.roots.has_module("nfs") {
-            run.calls.look_elsewhere(&session.roots.proc);
+            run.calls.clients.look_elsewhere(&session.roots.proc);
         }
         let now_ns = monotonic_ns().saturating_sub(session.start_ns);
         run.tcp.read(&session.roots, now_ns, None);
@@ -152,7 +153,7 @@ impl Run {
         let mut probes = session.probes.clone();
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
-        let nfs = self.calls.describe(session);
+        let nfs = self.calls.clients.describe(&self.calls.series);
         let (tcp, tcp_probe) = self.tcp.finish();
         probes.extend(tcp_probe);
         let named = self.threads.resolve_user_stacks(&mut probes);
@@ -257,6 +258,11 @@ fn symbols(session: &Session, addresses: &[u64], probes: &mut Vec<ProbeStatus>) 
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// True if no process has that id.
+fn is_gone(session: &Session, pid: u32) -> bool {
+    !session.roots.proc.join(pid.to_string()).exists()
 }
 
 /// Frees one entry; it may be gone already.

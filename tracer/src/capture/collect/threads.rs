@@ -12,7 +12,7 @@ use nfslat_common::{
 };
 
 use super::{
-    calls::device,
+    clients::device,
     processes::Processes,
     remove,
     spans::Spans,

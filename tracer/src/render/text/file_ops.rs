@@ -1,6 +1,6 @@
 //! Operations on NFS files as programs see them, and the files they waited for.
 
-use super::{super::Style, table::Table};
+use super::{super::Style, paragraph::paragraph, table::Table};
 use crate::analyse::{
     Answer, FileOpRow,
     units::{count, counted, duration, per_second, short_duration},
@@ -8,6 +8,9 @@ use crate::analyse::{
 
 /// Rows shown.
 const ROWS: usize = 8;
+
+/// Operations named that had not ended.
+const OPEN: usize = 3;
 
 /// Kinds of operations that take less than this share of the time of all are not worth a row.
 const SHARE: f64 = 0.01;
@@ -18,7 +21,7 @@ pub(super) fn table(answer: &Answer, style: Style) -> String {
     let all = rows.iter().fold(0_u64, |sum, row| sum.saturating_add(row.sums.total_ns)) as f64;
     let worth: Vec<_> = rows.iter().filter(|row| row.sums.total_ns as f64 >= SHARE * all).take(ROWS).collect();
     if worth.is_empty() {
-        return String::new();
+        return open(answer, style);
     }
     let headings =
         ["<NFS FILE OPERATIONS", "<mount", "done", "rate", "waited", "p50", "p90", "p99", "max", "total", "<most by"];
@@ -44,7 +47,26 @@ pub(super) fn table(answer: &Answer, style: Style) -> String {
     } else {
         text.push_str("Latencies are of those that waited.\n");
     }
+    text.push_str(&open(answer, style));
     text
+}
+
+/// Operations that had not ended, oldest first: with a server that hangs there may be nothing else.
+fn open(answer: &Answer, style: Style) -> String {
+    let all = &answer.open_file_ops;
+    let words: Vec<_> = all
+        .iter()
+        .take(OPEN)
+        .map(|row| {
+            let what = format!("{} on {} by {} {}", row.op.name(), place(&row.mounts), row.comm, row.pid);
+            format!("{what} for {}", duration(row.age_ns))
+        })
+        .collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    let text = format!("{} still open at the end: {}", counted(all.len() as u64, "file operation"), words.join("; "));
+    paragraph(&text, "", "  ", style)
 }
 
 /// Files, if they were asked for.

@@ -63,8 +63,8 @@ fn table(answer: &Answer, rows: &[&RpcRow], style: Style) -> String {
     let quantiles = "    p50    p90    p99    max";
     let heading = format!("{:<LEFT$}         {quantiles}         {quantiles}", "operation, calls, rate");
     let mut text = style.strong(&title(answer, rows, style));
-    text.push_str(&style.faint(&format!("{}\n", cut(&heading, style.width))));
     text.push_str(&made_by(rows, style));
+    text.push_str(&style.faint(&format!("{}\n", cut(&heading, style.width))));
     let (shown, rest) = rows.split_at(worth_showing(rows));
     for row in shown {
         text.push_str(&operation(answer, row, style));
@@ -91,7 +91,7 @@ fn made_by(rows: &[&RpcRow], style: Style) -> String {
     let words: Vec<_> = worth
         .map(|row| {
             let name = match row.maker {
-                Maker::Process(pid) => format!("{} {pid}", escape(&row.comm)),
+                Maker::Process(pid) => format!("{} {pid}", row.comm),
                 Maker::Kernel => "the kernel (write-back, leases)".to_owned(),
                 Maker::Unknown => "not known".to_owned(),
             };
