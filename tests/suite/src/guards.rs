@@ -354,30 +354,27 @@ impl Drop for Parameter {
     }
 }
 
-/// A file with nothing in it, in the place of another one until this is dropped.
+/// A file or folder that stands in the place of another one until this is dropped.
 #[derive(Debug)]
-pub struct EmptyFile {
+pub struct InPlaceOf {
     place: CString,
-    _file: tempfile::NamedTempFile,
 }
 
-impl EmptyFile {
-    /// Hides the file at `path`.
-    pub fn over(path: &str) -> Result<Self> {
-        let file = tempfile::NamedTempFile::new()?;
-        let source = CString::new(file.path().as_os_str().as_bytes())?;
-        let place = CString::new(path)?;
+impl InPlaceOf {
+    /// Shows `path` where `place` is, which has to be of the same kind.
+    pub fn another(place: &str, path: &Path) -> Result<Self> {
+        let source = CString::new(path.as_os_str().as_bytes())?;
+        let to = CString::new(place)?;
         let none = std::ptr::null();
         // SAFETY: the strings outlive the call.
-        let result = unsafe { libc::mount(source.as_ptr(), place.as_ptr(), none, libc::MS_BIND, none.cast()) };
-        if result != 0 {
-            return Err(io::Error::last_os_error()).with_context(|| format!("hiding {path}"));
+        if unsafe { libc::mount(source.as_ptr(), to.as_ptr(), none, libc::MS_BIND, none.cast()) } != 0 {
+            return Err(io::Error::last_os_error()).with_context(|| format!("hiding {place}"));
         }
-        Ok(Self { place, _file: file })
+        Ok(Self { place: to })
     }
 }
 
-impl Drop for EmptyFile {
+impl Drop for InPlaceOf {
     fn drop(&mut self) {
         // SAFETY: the string outlives the call. What is left behind shows in the next check.
         unsafe { libc::umount2(self.place.as_ptr(), libc::MNT_DETACH) };

@@ -18,6 +18,10 @@ use crate::{
     window,
 };
 
+/// Sums of no calls. They would not fit on the stack beside the rest.
+// SAFETY: zeros are their default.
+static EMPTY: RpcStats = unsafe { core::mem::zeroed() };
+
 /// A call is done.
 #[tracepoint]
 pub(crate) fn rpc_stats_record(ctx: TracePointContext) -> u32 {
@@ -32,8 +36,8 @@ pub(crate) fn rpc_stats_record(ctx: TracePointContext) -> u32 {
 fn count(ctx: &TracePointContext) -> Option<()> {
     let offsets = RPC_RECORD_OFFSETS.get(0).filter(|offsets| offsets.ready != 0)?;
     let record = ctx.as_ptr().cast::<u8>().cast_const();
-    let name = text(record, offsets.procedure)?;
-    let is_nfs = text(record, offsets.program)?.starts_with(b"nfs\0");
+    let name = name_at(record, text_at(record, offsets.procedure)?);
+    let is_nfs = kernel::read_at::<[u8; 4]>(record, text_at(record, offsets.program)?)? == *b"nfs\0";
     let mut key = RpcKey {
         client_id: kernel::read_at(record, offsets.client_id)?,
         xprt_id: kernel::read_at(record, offsets.xprt_id).unwrap_or(NO_XPRT),
@@ -47,7 +51,8 @@ fn count(ctx: &TracePointContext) -> Option<()> {
     let (backlog_ns, rtt_ns) = (in_ns(offsets.backlog_us)?, in_ns(offsets.rtt_us)?);
     let execute_ns: i64 = in_ns(offsets.execute_us)?;
     if rpc::sums_of(FIRST, key).is_none() {
-        let _ = RPC_STATS.insert(key, RpcStats { name, ..RpcStats::default() }, u64::from(BPF_NOEXIST));
+        // A failure is a full table; the look-up that follows tells.
+        let _ = RPC_STATS.insert(key, &EMPTY, u64::from(BPF_NOEXIST));
     }
     let Some(stats) = rpc::sums_of(FIRST, key) else {
         loss::count(LossKind::RpcSeriesFull);
@@ -66,20 +71,24 @@ fn count(ctx: &TracePointContext) -> Option<()> {
     Some(())
 }
 
-/// A text of the record: at `field` is its offset, in the lower half.
+/// Where a text of the record is: at `field` is its offset, in the lower half.
 #[inline(always)]
-fn text(record: *const u8, field: u32) -> Option<[u8; OP_NAME_LEN]> {
-    let offset = kernel::read_at::<u32>(record, field)? & 0xffff;
-    let mut text = [0u8; OP_NAME_LEN];
+fn text_at(record: *const u8, field: u32) -> Option<u32> {
+    Some(kernel::read_at::<u32>(record, field)? & 0xffff)
+}
+
+#[inline(always)]
+fn name_at(record: *const u8, offset: u32) -> [u8; OP_NAME_LEN] {
+    let mut name = [0u8; OP_NAME_LEN];
     // SAFETY: the helper checks the address and writes at most the stated length.
     unsafe {
         bpf_probe_read_kernel_str(
-            text.as_mut_ptr().cast(),
+            name.as_mut_ptr().cast(),
             OP_NAME_LEN as u32,
             record.wrapping_add(offset as usize).cast(),
         );
     }
-    Some(text)
+    name
 }
 
 /// FNV-1a.

@@ -27,7 +27,7 @@ pub use rpc::{by_operation, makers};
 pub use totals::TotalRow;
 pub use transports::{TcpRow, TransportCalls, TransportRow};
 
-use crate::model::Recording;
+use crate::model::{Recording, hook};
 use answer::{AnswerWindow, SCHEMA};
 
 /// Analyses a recording, which must be valid: [`Recording::read_from`] returns no other.
@@ -40,7 +40,10 @@ pub fn answer(recording: &Recording) -> Answer {
     let some_thread = some_thread::some_thread(recording, &account.groups);
     let losses = completeness::losses(recording, &account.gaps);
     let transports = transports::rows(recording);
-    let layers = layers::rows(&by_operation(&rpc), &in_flight, &transports, &account, recording.window.duration_ns);
+    let mut layers = layers::rows(&by_operation(&rpc), &in_flight, &transports, &account, recording.window.duration_ns);
+    if hook::is_fallback(&recording.probes, hook::RPC_LATENCY) {
+        layers = layers::of_times_alone(layers);
+    }
     let mut answer = Answer {
         schema: SCHEMA,
         tool_version: recording.tool_version.clone(),

@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use super::{
     kernel::btf::KernelTypes,
     nfs_mounts, preflight,
-    proc::{Roots, host, pressure},
+    proc::{Roots, host, pressure, vast},
     session::Session,
     settings::{FileOps, Settings},
     tcp,
@@ -192,8 +192,14 @@ fn mounts() -> ProbeStatus {
     }
 }
 
-/// VAST's client replaces the kernel's modules and says so in a parameter.
+/// VAST's client, if it is this machine's, and what its own tool says of it.
 fn vast_client(roots: &Roots) -> Option<ProbeStatus> {
-    let version = fs::read_to_string(roots.sys.join("module/sunrpc/parameters/nfs_bundle_version")).ok()?;
-    Some(check("VAST NFS client", "NFS calls", ProbeState::Attached, &format!("bundle version {}", version.trim()), ""))
+    let version = vast::bundle_version(&roots.sys)?;
+    let status = match vast::status(vast::STATUS_TOOL) {
+        Ok(Some(lines)) => format!("; {} says: {}", vast::STATUS_TOOL, lines.join("; ")),
+        Ok(None) => format!("; {} is not installed", vast::STATUS_TOOL),
+        Err(error) => format!("; {error:#}"),
+    };
+    let detail = format!("bundle version {version}{status}");
+    Some(check("VAST NFS client", "NFS calls", ProbeState::Attached, &detail, ""))
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod attach_files;
 mod attach_locks;
+mod attach_rpc;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,7 @@ use super::{
 use crate::model::{ProbeState, ProbeStatus, ProgramCost};
 pub(super) use attach::USER_STACKS;
 use attach::{USER_STACKS_MEASURE, attached, user_stacks_status};
+use attach_rpc::rpc_offsets;
 
 /// Longer than an event stays between two programs of a hook.
 const BETWEEN_PROGRAMS: Duration = Duration::from_millis(50);
@@ -105,7 +107,7 @@ impl Session {
         preflight::check(&roots.proc)?;
         let types = KernelTypes::read(&roots.btf())?;
         let layout = types.scheduler_layout()?;
-        let rpc_offsets = roots.has_module("sunrpc").then(|| types.rpc_offsets(&roots.btf()));
+        let rpc_offsets = roots.has_module("sunrpc").then(|| rpc_offsets(&types, &roots));
         let file_functions = (settings.file_ops != FileOps::Off).then(|| types.file_functions(&roots.btf()));
         // They take some 20 MiB, and so does what the loader reads next.
         drop(types);
@@ -190,7 +192,7 @@ impl Session {
             let types = KernelTypes::read(&self.roots.btf());
             let functions = types.as_ref().ok().filter(|_| self.file_ops != FileOps::Off);
             let functions = functions.map(|types| types.file_functions(&self.roots.btf()));
-            self.attach_rpc(Some(types.and_then(|types| types.rpc_offsets(&self.roots.btf()))), true);
+            self.attach_rpc(Some(types.and_then(|types| rpc_offsets(&types, &self.roots))), true);
             self.attach_file_functions(functions.as_deref());
         }
     }

@@ -19,6 +19,8 @@ const PREEMPTING: u32 = 7;
 
 /// Programs that nothing can preempt (the scheduler calls them with interrupts off).
 const ALONE: [&str; 4] = ["sched_switch", "sched_wakeup", "sched_wakeup_new", "sched_waking"];
+/// Programs of a tracepoint's record: none of them runs on a CPU while another does, so none can stand in.
+const WITHOUT: [&str; 1] = ["rpc_stats_record"];
 /// Hooks whose further programs do the same once more, which changes nothing. How often all were
 /// left out for one event is not known, only that it was not more often than any. (Where all were
 /// left out at the end of a lock wait, the kernel side sees it when the next one begins: `StaleLock`.)
@@ -66,7 +68,7 @@ impl LeftOut {
     /// # Errors
     /// If a map cannot be read.
     pub(super) fn read(bpf: &Ebpf, at_functions: &[Vec<Attached>], proc: &Path) -> Result<Self> {
-        let alone = ALONE.iter().map(|hook| (*hook, misses(bpf, proc, hook).unwrap_or(0)));
+        let alone = ALONE.iter().chain(&WITHOUT).map(|hook| (*hook, misses(bpf, proc, hook).unwrap_or(0)));
         let repeated = REPEATED.iter().map(|hook| {
             let programs = [&[(*hook).to_owned()][..], &names(hook)].concat();
             (*hook, programs.iter().filter_map(|program| misses(bpf, proc, program)).min().unwrap_or(0))

@@ -45,6 +45,12 @@ pub mod hook {
     /// States and waits of threads.
     pub const SCHED_SWITCH: &str = "sched_switch";
 
+    /// True if a hook of that name measured, but in a simpler way.
+    #[must_use]
+    pub fn is_fallback(probes: &[ProbeStatus], name: &str) -> bool {
+        probes.iter().any(|probe| probe.hook.contains(name) && probe.state == ProbeState::Fallback)
+    }
+
     /// True if a hook of that name measured, even if late or in a simpler way.
     #[must_use]
     pub fn is_measured(probes: &[ProbeStatus], name: &str) -> bool {

@@ -125,6 +125,15 @@ fn words(answer: &Answer, row: &LayersRow) -> Words {
             refutes: "the threads that wait for CPUs are not those that wait for NFS",
             next: "see who uses the CPUs (top), and the cgroup's cpu.max",
         },
+        Verdict::PartlyKnown => Words {
+            claim: format!("Whether a layer of the NFS calls on {place} is slow is known in part only."),
+            layer: Layer::Measurement,
+            evidence: Some(
+                "not known: errors, queues before sending, calls sent again, calls without an answer".into(),
+            ),
+            refutes: "the client's own statistics (/proc/self/mountstats) show no errors, timeouts and retransmissions",
+            next: "compare those statistics before and after; nfslat doctor says what is missing here, and the remedy",
+        },
         Verdict::Healthy | Verdict::NoAnswer | Verdict::NotEnoughCalls => Words {
             claim: if answer.complete {
                 format!("No layer of the NFS calls on {place} is slow.")

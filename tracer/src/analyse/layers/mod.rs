@@ -90,6 +90,12 @@ struct Facts<'a> {
     window_ns: u64,
 }
 
+/// Weakens the verdicts of rows of which only the times of calls are known.
+pub(super) fn of_times_alone(mut rows: Vec<LayersRow>) -> Vec<LayersRow> {
+    rows.iter_mut().for_each(|row| row.verdict = row.verdict.of_times_alone());
+    rows
+}
+
 /// The rows, most time first.
 pub(super) fn rows(
     operations: &[RpcRow],

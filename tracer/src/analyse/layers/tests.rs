@@ -183,3 +183,14 @@ fn an_old_call_that_was_sent_has_no_answer() {
     assert_eq!(of(&[call("delayq", Some(RpcStep::Delay))]), Verdict::Healthy);
     assert_eq!(of(&[call("xprt_sending", Some(RpcStep::SendLock))]), Verdict::Healthy);
 }
+
+#[test]
+fn times_alone_do_not_make_a_mount_healthy() {
+    let of = |operations: &[RpcRow]| {
+        let rows = rows(operations, &[], &[], &Account::default(), WINDOW_NS);
+        of_times_alone(rows).remove(0).verdict
+    };
+    assert_eq!(of(&[calls("READ", 50, MS / 10, MS, MS / 10)]), Verdict::PartlyKnown);
+    assert_eq!(of(&[calls("READ", 50, 90 * MS, MS, MS / 10)]), Verdict::PartlyKnown);
+    assert_eq!(of(&[calls("READ", 50, MS, 90 * MS, MS)]), Verdict::NetworkOrServer);
+}

@@ -54,6 +54,9 @@ pub enum Verdict {
     NotEnoughCalls,
     /// No layer took long.
     Healthy,
+    /// No layer that can be seen took long, or only what calls sent again may have to do with: errors, queues and such
+    /// calls are not known.
+    PartlyKnown,
     /// Calls got no answer: the server or the path is gone.
     NoAnswer,
     /// The server asked to try again later, was in its grace period, or had lost its state.
@@ -74,6 +77,16 @@ pub enum Verdict {
     Receive,
     /// Waking the threads that wait for replies: the client's CPUs.
     Wake,
+}
+
+impl Verdict {
+    /// What is left of it if calls were counted without errors, queues, and whether they were sent again.
+    pub(super) fn of_times_alone(self) -> Self {
+        match self {
+            Self::Healthy | Self::ClientQueue => Self::PartlyKnown,
+            other => other,
+        }
+    }
 }
 
 /// Calls open for so long that their server seems silent: those that were sent or find no connection, as far as is known.

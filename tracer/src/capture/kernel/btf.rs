@@ -120,11 +120,16 @@ impl KernelTypes {
     ///
     /// # Errors
     /// Names the first required field that cannot be found.
-    pub(crate) fn rpc_offsets(&self, btf_dir: &Path) -> Result<RpcOffsets> {
-        let modules: Vec<Btf> = ["sunrpc", "nfs"]
-            .iter()
-            .filter_map(|module| Btf::from_split_bytes(&fs::read(btf_dir.join(module)).ok()?, &self.vmlinux).ok())
-            .collect();
+    ///
+    /// `is_replaced`: the RPC layer is not the kernel's own, whose types must not be taken for its. (Types that both have in
+    /// common are the kernel's, even where the module has types.)
+    pub(crate) fn rpc_offsets(&self, btf_dir: &Path, is_replaced: bool) -> Result<RpcOffsets> {
+        let types_of = |module: &str| Btf::from_split_bytes(&fs::read(btf_dir.join(module)).ok()?, &self.vmlinux).ok();
+        let rpc_layer = types_of("sunrpc");
+        if is_replaced && rpc_layer.is_none() {
+            return Err(anyhow!("the sunrpc module is not the kernel's own, and has no BTF"));
+        }
+        let modules: Vec<Btf> = [rpc_layer, types_of("nfs")].into_iter().flatten().collect();
         let find =
             |owner: &str, path: &str| modules.iter().chain([&self.vmlinux]).find_map(|btf| offset_of(btf, owner, path));
         let mut offsets = RpcOffsets { ready: 1, ..RpcOffsets::default() };

@@ -48,7 +48,7 @@ pub(crate) fn rpc_stats_latency(format: &str) -> Result<RpcRecordOffsets> {
     })
 }
 
-/// A line such as `	field:unsigned int task_id;	offset:8;	size:4;	signed:0;`.
+/// A line such as `field:unsigned int task_id; offset:8; size:4; signed:0;`, with tabs.
 fn parse(line: &str) -> Option<Field> {
     let mut parts = line.trim().split(';').map(str::trim);
     let declaration = parts.next()?.strip_prefix("field:")?;

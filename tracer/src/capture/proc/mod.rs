@@ -10,6 +10,7 @@ pub(super) mod processes;
 pub(super) mod rpc_clients;
 pub(super) mod rpc_tasks;
 pub(super) mod rpc_transports;
+pub(super) mod vast;
 pub(super) mod virtualisation;
 
 use std::{fs, path::PathBuf};
