@@ -1,4 +1,4 @@
-//! The kernel's BPF objects: whether any were made, and whether any stayed behind.
+//! The kernel's BPF objects: whether any were made, whether any stayed behind, and running a program by hand.
 
 use std::{
     collections::BTreeSet,
@@ -6,12 +6,15 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Commands and constants of the `bpf` system call, from `linux/bpf.h`.
 const MAP_CREATE: libc::c_long = 0;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const MAP_TYPE_ARRAY: u32 = 2;
 
@@ -29,9 +32,26 @@ pub enum Object {
 /// The first words of the call's argument; every command used here needs no more.
 type Attributes = [u32; 16];
 
+/// Runs a command and returns what it does.
+///
+/// # Safety
+/// Addresses among the attributes must be valid for what the command does with them.
+unsafe fn call(command: libc::c_long, attributes: &mut Attributes) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads and writes the given number of bytes, and what the caller vouches for.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of::<Attributes>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Puts an address among the attributes, at the place of a word.
+fn put_address<T>(attributes: &mut Attributes, word: usize, address: *const T) {
+    let address = address as u64;
+    attributes[word] = address as u32;
+    attributes[word + 1] = (address >> 32) as u32;
+}
+
 fn bpf(command: libc::c_long, attributes: &Attributes) -> io::Result<OwnedFd> {
-    // SAFETY: the kernel reads the given number of bytes, and writes none for these commands.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of::<Attributes>()) };
+    // SAFETY: no addresses are among the attributes of the commands used here.
+    let fd = unsafe { call(command, &mut { *attributes }) }?;
     match i32::try_from(fd) {
         // SAFETY: the descriptor was just opened and belongs to nobody else.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
@@ -70,9 +90,7 @@ pub fn verified_instructions(pid: u32) -> Result<Vec<u64>> {
     Ok(descriptors_of(pid)?.iter().flat_map(|text| text.lines()).filter_map(spent).collect())
 }
 
-/// Whether the kernel still has an object.
-#[must_use]
-pub fn exists(object: Object) -> bool {
+fn open(object: Object) -> io::Result<OwnedFd> {
     let (command, id) = match object {
         Object::Program(id) => (PROG_GET_FD_BY_ID, id),
         Object::Map(id) => (MAP_GET_FD_BY_ID, id),
@@ -80,7 +98,63 @@ pub fn exists(object: Object) -> bool {
     };
     let mut attributes = Attributes::default();
     attributes[0] = id;
-    bpf(command, &attributes).is_ok()
+    bpf(command, &attributes)
+}
+
+/// Whether the kernel still has an object.
+#[must_use]
+pub fn exists(object: Object) -> bool {
+    open(object).is_ok()
+}
+
+/// The first program or map with this name that a process has loaded. The kernel keeps 15 bytes of a name.
+pub fn named(pid: u32, name: &str) -> Result<OwnedFd> {
+    for object in held_by(pid)? {
+        // Where the name is in `struct bpf_prog_info` and `struct bpf_map_info`.
+        let at = match object {
+            Object::Program(_) => 64,
+            Object::Map(_) => 24,
+            Object::Link(_) => continue,
+        };
+        let file = open(object).context("opening a BPF object")?;
+        let mut info = [0_u8; 80];
+        let mut attributes = Attributes::default();
+        attributes[..2].copy_from_slice(&[u32::try_from(file.as_raw_fd())?, 80]);
+        put_address(&mut attributes, 2, info.as_mut_ptr());
+        // SAFETY: the kernel writes at most the stated 80 bytes.
+        unsafe { call(OBJ_GET_INFO_BY_FD, &mut attributes) }.context("asking for the name of a BPF object")?;
+        let own = info[at..at + 16].split(|&byte| byte == 0).next().unwrap_or_default();
+        if own == &name.as_bytes()[..name.len().min(15)] {
+            return Ok(file);
+        }
+    }
+    bail!("process {pid} has loaded no {name}")
+}
+
+/// A key of a map with keys of 8 bytes; `None` if it is empty.
+pub fn any_key(map: &OwnedFd) -> Result<Option<u64>> {
+    let mut key = 0_u64;
+    let mut attributes = Attributes::default();
+    attributes[0] = u32::try_from(map.as_raw_fd())?;
+    put_address(&mut attributes, 4, &raw mut key);
+    // SAFETY: no key is given, and the kernel writes one.
+    match unsafe { call(MAP_GET_NEXT_KEY, &mut attributes) } {
+        Ok(_) => Ok(Some(key)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error).context("looking into a BPF map"),
+    }
+}
+
+/// Runs the program of a raw tracepoint once, as if its event had come with these arguments.
+pub fn run(program: &OwnedFd, arguments: &[u64; 4]) -> Result<()> {
+    let mut attributes = Attributes::default();
+    attributes[0] = u32::try_from(program.as_raw_fd())?;
+    // `ctx_size_in` and `ctx_in`.
+    attributes[10] = u32::try_from(size_of_val(arguments))?;
+    put_address(&mut attributes, 12, arguments.as_ptr());
+    // SAFETY: the kernel reads the stated number of bytes.
+    unsafe { call(PROG_TEST_RUN, &mut attributes) }.context("running a BPF program")?;
+    Ok(())
 }
 
 /// Makes a map and returns its number. The kernel counts up, so two such numbers in a row say that

@@ -17,6 +17,7 @@ mod nfs_file_ops;
 mod nfs_grace;
 mod nfs_layers;
 mod nfs_namespaces;
+mod nfs_rate;
 mod nfs_tcp;
 mod nfs_waits;
 mod nfs_wire;
@@ -89,6 +90,7 @@ pub static ALL: &[Check] = &[
     nfs_waits::VERSION_4_2,
     nfs_faults::ASKED_TO_WAIT,
     nfs_file_ops::TIMES,
+    nfs_rate::RATE,
     nfs_namespaces::ELSEWHERE,
     nfs_layers::HEALTHY,
     nfs_layers::PATH,
