@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use super::{
     kernel::btf::KernelTypes,
     nfs_mounts, preflight,
-    proc::{Roots, host, pressure, vast},
+    proc::{Roots, bypasses, host, pressure, vast},
     session::Session,
     settings::{FileOps, Settings},
     tcp,
@@ -59,6 +59,7 @@ pub fn examine() -> Examination {
     checks.push(open_calls(&roots));
     checks.push(tcp::examine(&roots));
     checks.push(mounts());
+    checks.extend(bypasses::read(&roots));
     checks.extend(vast_client(&roots));
     Examination { host: host::read(&roots.proc), can_trace, checks }
 }

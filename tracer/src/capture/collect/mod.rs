@@ -27,7 +27,7 @@ use nfslat_common::loss::LossKind;
 use super::{
     kernel::{kallsyms, maps},
     pauses::Watch,
-    proc::{counters::Counters, host, mounts, own_cost, pressure, rpc_tasks, virtualisation},
+    proc::{bypasses, counters::Counters, host, mounts, own_cost, pressure, rpc_tasks, virtualisation},
     session::{Session, clock_ns, monotonic_ns},
     tcp::TcpWatch,
 };
@@ -156,6 +156,7 @@ impl Run {
         let nfs = self.calls.clients.describe(&self.calls.series);
         let (tcp, tcp_probe) = self.tcp.finish();
         probes.extend(tcp_probe);
+        probes.extend(bypasses::read(&session.roots));
         let named = self.threads.resolve_user_stacks(&mut probes);
         let mut threads = self.threads.finish(session, window, &stacks);
         self.who.finish(&mut threads.processes);

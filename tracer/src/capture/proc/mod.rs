@@ -1,6 +1,7 @@
 //! Readers of `/proc` and `/sys`. Each takes the root of its tree as a parameter, so tests can
 //! give it a folder of recorded files. None opens anything on an NFS mount.
 
+pub(super) mod bypasses;
 pub(super) mod counters;
 pub(super) mod host;
 pub(super) mod mounts;
