@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tcp {
-    /// Transports of this network namespace, in the order in which they were seen.
+    /// Transports of this network namespace and of those of mounts elsewhere, in the order in which they were seen.
     pub transports: Vec<TcpTransport>,
     /// Their connections; slices refer to them by index.
     pub connections: Vec<TcpConnection>,
@@ -28,6 +28,8 @@ pub struct TcpTransport {
     pub port: u16,
     /// RPC clients that use it ([`super::RpcClient::id`]); empty where the kernel does not show them.
     pub clients: Vec<u32>,
+    /// Network namespace (inode); `None` if not known, and in recordings of older versions.
+    pub net_namespace: Option<u64>,
 }
 
 /// One TCP connection of a transport: a transport that connects again gets another one.

@@ -90,6 +90,7 @@ pub static ALL: &[Check] = &[
     nfs_faults::ASKED_TO_WAIT,
     nfs_file_ops::TIMES,
     nfs_namespaces::ELSEWHERE,
+    nfs_namespaces::TCP,
     nfs_layers::HEALTHY,
     nfs_layers::PATH,
     nfs_layers::LOSS,

@@ -12,7 +12,7 @@ use crate::{
     capture::{
         kernel::maps,
         proc::{
-            mounts,
+            mounts::{self, Elsewhere},
             rpc_clients::{self, SysfsClients},
         },
         session::Session,
@@ -30,6 +30,7 @@ pub(super) struct Clients {
     clients: BTreeMap<u32, ClientInfo>,
     sysfs: SysfsClients,
     readings: u32,
+    elsewhere: Elsewhere,
 }
 
 /// The parts of a recording that are about mounts.
@@ -66,10 +67,18 @@ impl Clients {
 
     /// Looks for mounts in other mount namespaces.
     pub(super) fn look_elsewhere(&mut self, proc: &Path) {
-        for mount in mounts::read_elsewhere(proc) {
+        self.elsewhere = mounts::read_elsewhere(proc);
+        for mount in &self.elsewhere.mounts {
             // The first process that was seen to have it names it, as long as the run lasts.
-            self.mounts.entry((mount.dev_major, mount.dev_minor, mount.mount_point.clone())).or_insert(mount);
+            let key = (mount.dev_major, mount.dev_minor, mount.mount_point.clone());
+            let known = self.mounts.entry(key).or_insert_with(|| mount.clone());
+            known.net_namespace = known.net_namespace.or(mount.net_namespace);
         }
+    }
+
+    /// What the last look found in other mount namespaces.
+    pub(super) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
     }
 
     /// Mounts, clients and the transports of these calls, tied to each other.

@@ -144,6 +144,7 @@ fn says_the_same(a: &TcpSlice, b: &TcpSlice) -> bool {
 /// Numbers are given again when a transport is gone; then its address may tell.
 fn is_same(transport: &TcpTransport, endpoint: &Endpoint) -> bool {
     (transport.xprt_id, &transport.protocol, &transport.address) == (endpoint.id, &endpoint.protocol, &endpoint.address)
+        && transport.net_namespace == endpoint.net_namespace
         && (endpoint.id.is_some() || transport.port == port(endpoint))
 }
 
@@ -158,6 +159,7 @@ fn transport(endpoint: &Endpoint) -> TcpTransport {
         address: endpoint.address.clone(),
         port: port(endpoint),
         clients: endpoint.clients.clone(),
+        net_namespace: endpoint.net_namespace,
     }
 }
 
