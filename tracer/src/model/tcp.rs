@@ -44,12 +44,12 @@ pub struct TcpConnection {
     pub client_port: u16,
     /// Congestion control algorithm; empty if not told.
     pub congestion: String,
-    /// True if it was there at the start of the window. If not, it began within the window, with every
+    /// True if it was there at the start of the window, or when its network namespace was read first. If not, it began within the window, with every
     /// counter at 0.
     pub open_at_start: bool,
     /// True if it was there at the end of the window. If not, `last` is from at most a slice before its end.
     pub open_at_end: bool,
-    /// At the start of the window; where it began later, when it was first seen.
+    /// At the start of the window; where it began or was found later, when it was first seen.
     pub first: TcpState,
     /// At the end of the window, or when it was last seen.
     pub last: TcpState,

@@ -17,7 +17,7 @@ use crate::{
         },
         session::Session,
     },
-    model::{Mount, RpcClient, RpcSeries, Transport},
+    model::{Mount, RpcClient, RpcSeries, TcpTransport, Transport},
 };
 
 /// Mounts of other namespaces are looked for once in so many readings: that takes a look at every process.
@@ -81,8 +81,9 @@ impl Clients {
         &self.elsewhere
     }
 
-    /// Mounts, clients and the transports of these calls, tied to each other.
-    pub(super) fn describe(&self, series: &[RpcSeries]) -> NfsParts {
+    /// Mounts, clients and the transports of these calls, tied to each other. `seen`: transports of other network namespaces
+    /// too.
+    pub(super) fn describe(&self, series: &[RpcSeries], seen: &[TcpTransport]) -> NfsParts {
         let mounts: Vec<Mount> = self.mounts.values().cloned().collect();
         let mut ids: HashSet<u32> = self.clients.keys().copied().collect();
         ids.extend(self.sysfs.by_device.values());
@@ -90,13 +91,10 @@ impl Clients {
         clients.sort_by_key(|client| client.id);
         share_with_parents(&mut clients);
         inherit_from_parents(&mut clients);
-        let addresses: BTreeMap<u32, String> = self
-            .sysfs
-            .transports
-            .values()
-            .flatten()
-            .map(|transport| (transport.id, format!("{} {}", transport.protocol, transport.address)))
-            .collect();
+        let of_others = seen.iter().filter_map(|it| Some((it.xprt_id?, format!("{} {}", it.protocol, it.address))));
+        let mut addresses: BTreeMap<u32, String> = of_others.collect();
+        let known = self.sysfs.transports.values().flatten();
+        addresses.extend(known.map(|it| (it.id, format!("{} {}", it.protocol, it.address))));
         let mut used: Vec<u32> = series.iter().filter_map(|series| series.xprt_id).collect();
         used.sort_unstable();
         used.dedup();

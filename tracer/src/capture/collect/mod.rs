@@ -153,8 +153,8 @@ impl Run {
         let mut probes = session.probes.clone();
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
-        let nfs = self.calls.clients.describe(&self.calls.series);
         let (tcp, tcp_probe) = self.tcp.finish();
+        let nfs = self.calls.clients.describe(&self.calls.series, &tcp.transports);
         probes.extend(tcp_probe);
         let named = self.threads.resolve_user_stacks(&mut probes);
         let mut threads = self.threads.finish(session, window, &stacks);

@@ -95,9 +95,10 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Enters those that are not read yet and leaves those that are not wanted any more, so that they may end.
-    /// `wanted`: inode of a namespace -> a process in it.
-    pub(super) fn keep(&mut self, proc: &Path, wanted: &BTreeMap<u64, u32>) {
+    /// Enters those that are not read yet and leaves those that are not wanted any more, so that they may end. Returns
+    /// those that are new. `wanted`: inode of a namespace -> a process in it.
+    pub(super) fn keep(&mut self, proc: &Path, wanted: &BTreeMap<u64, u32>) -> BTreeSet<u64> {
+        let mut new = BTreeSet::new();
         self.open.retain(|inode, _| wanted.contains_key(inode));
         for (&inode, &pid) in wanted {
             // By way of the same process it would fail again.
@@ -113,11 +114,13 @@ impl Namespaces {
                 Ok(namespace) => {
                     self.open.insert(inode, namespace);
                     self.read.insert(inode);
+                    new.insert(inode);
                     self.failed.remove(&inode);
                 }
                 Err(error) => self.note_failure(inode, pid, &error),
             }
         }
+        new
     }
 
     /// Those that are read now, by inode.

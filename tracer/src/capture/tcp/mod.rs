@@ -99,7 +99,7 @@ impl TcpWatch {
         elsewhere: &Elsewhere,
         may_read_ports: bool,
     ) -> (Vec<Endpoint>, Vec<Socket>) {
-        self.namespaces.keep(&roots.proc, &elsewhere.net_namespaces);
+        let new = self.namespaces.keep(&roots.proc, &elsewhere.net_namespaces);
         let (mut all_endpoints, mut all_sockets) = (Vec::new(), Vec::new());
         let mut failures = Vec::new();
         for (inode, namespace) in self.namespaces.iter() {
@@ -107,7 +107,12 @@ impl TcpWatch {
             let mut endpoints = endpoints(&sys, may_read_ports, Some(inode), || elsewhere.mounts.clone());
             fill_in_ports(&mut endpoints, &mut self.ports);
             match sockets(&namespace.netlink, &endpoints, Some(inode)) {
-                Ok(sockets) => all_sockets.extend(sockets),
+                Ok(sockets) => {
+                    if new.contains(&inode) {
+                        self.history.take_for_old(&sockets);
+                    }
+                    all_sockets.extend(sockets);
+                }
                 Err(error) => failures.push((inode, error)),
             }
             all_endpoints.extend(endpoints);
