@@ -105,12 +105,12 @@ impl Namespaces {
             if self.open.contains_key(&inode) || self.failed.get(&inode).is_some_and(|(tried, _)| *tried == pid) {
                 continue;
             }
-            let entered = if self.open.len() < AT_MOST {
-                Namespace::of_process(proc, pid, inode)
-            } else {
-                Err(anyhow!("no more than {AT_MOST} are read"))
-            };
-            match entered {
+            if self.open.len() >= AT_MOST {
+                // By way of none.
+                self.note_failure(inode, 0, &anyhow!("no more than {AT_MOST} are read at a time"));
+                continue;
+            }
+            match Namespace::of_process(proc, pid, inode) {
                 Ok(namespace) => {
                     self.open.insert(inode, namespace);
                     self.read.insert(inode);
