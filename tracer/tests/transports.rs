@@ -16,6 +16,7 @@ fn transport(id: Option<u32>, protocol: &str, clients: &[u32]) -> TcpTransport {
         address: "192.0.2.1".into(),
         port: 2049,
         clients: clients.to_vec(),
+        net_namespace: None,
     }
 }
 
@@ -163,6 +164,27 @@ fn without_numbers_calls_are_told_if_there_is_one_way_only() {
     let rows = answer(&unnumbered(&[700, 800])).transports;
     assert_eq!((rows.len(), &rows[0].calls, &rows[1].calls), (2, &None, &None));
     assert!(rows.iter().all(|row| row.mounts == ["/mnt/a"]));
+}
+
+#[test]
+fn an_equal_address_in_another_network_is_another_server() {
+    let mut recording = unnumbered(&[700, 700]);
+    recording.tcp.as_mut().unwrap().transports[1].net_namespace = Some(4_026_532_200);
+    let address = recording.mounts[0].server.clone();
+    let elsewhere = |point: &str, net_namespace| Mount {
+        mount_point: point.into(),
+        server: address.clone(),
+        namespace_pid: Some(5),
+        net_namespace,
+        ..Mount::default()
+    };
+    // And one of which it is not known.
+    recording.mounts[0].net_namespace = Some(4_026_531_840);
+    recording.tcp.as_mut().unwrap().transports[0].net_namespace = Some(4_026_531_840);
+    recording.mounts.extend([elsewhere("/data", Some(4_026_532_200)), elsewhere("/what", None)]);
+    let rows = answer(&recording).transports;
+    let told: Vec<_> = rows.iter().map(|row| (row.mounts.join(", "), row.calls.as_ref().unwrap().count)).collect();
+    assert_eq!(told, [("/mnt/a".into(), 60), ("/data (mount namespace of pid 5)".into(), 0)]);
 }
 
 /// The lines of the table.

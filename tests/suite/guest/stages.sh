@@ -23,7 +23,7 @@ prepare_bare() {
 
 prepare_with-nfs() {
     nfs_serve
-    load nfs nfsv3 nfsv4 sch_netem sch_prio cls_u32
+    load nfs nfsv3 nfsv4 sch_netem sch_prio cls_u32 veth
     # Another export, each of whose writes takes a while.
     slow_disk 20 /slow
     exportfs -o rw,no_root_squash,insecure,no_subtree_check,sync,fsid=7 '*:/slow'

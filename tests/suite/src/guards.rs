@@ -106,6 +106,11 @@ impl NfsMount {
         }
     }
 
+    /// Mounts the export with version 4.2, of the server at one of this machine's addresses.
+    pub fn at(address: &str) -> Result<Self> {
+        Self::with(&format!("{address}:/"), "vers=4.2,proto=tcp")
+    }
+
     /// Mounts an export with version 3 and these further options, each with a comma before it.
     pub fn of_export(export: &str, options: &str) -> Result<Self> {
         Self::with(&format!("127.0.0.1:{export}"), &format!("{VERSION_3}{options}"))
@@ -251,6 +256,54 @@ fn traffic_control(words: &str) -> Result<()> {
 fn reset_loopback() {
     // What is left behind shows in the next check.
     drop(traffic_control("qdisc del dev lo root"));
+}
+
+/// A network namespace of its own, with a way to this machine.
+#[derive(Debug)]
+pub struct SlowNetwork {
+    name: &'static str,
+}
+
+impl SlowNetwork {
+    /// Makes it: the machine is at [`Self::MACHINE`], and what is sent to it takes `delay`.
+    pub fn by(delay: &str) -> Result<Self> {
+        let network = Self { name: "nfslat-test" };
+        let name = network.name;
+        ip(&format!("netns add {name}"))?;
+        // Goes with the namespace.
+        ip(&format!("link add {name} type veth peer name eth0 netns {name}"))?;
+        ip(&format!("addr add {}/24 dev {name}", Self::MACHINE))?;
+        ip(&format!("link set {name} up"))?;
+        ip(&format!("-n {name} addr add 10.77.3.2/24 dev eth0"))?;
+        ip(&format!("-n {name} link set eth0 up"))?;
+        ip(&format!("netns exec {name} tc qdisc replace dev eth0 root netem delay {delay} limit 100000"))?;
+        Ok(network)
+    }
+
+    /// The machine's address on this way.
+    pub const MACHINE: &str = "10.77.3.1";
+
+    /// Has a program run there.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.name]);
+        command
+    }
+}
+
+impl Drop for SlowNetwork {
+    fn drop(&mut self) {
+        // The namespace may be in use for a while yet. What is left behind shows in the next check.
+        drop(ip(&format!("link del {}", self.name)));
+        drop(ip(&format!("netns del {}", self.name)));
+    }
+}
+
+fn ip(words: &str) -> Result<()> {
+    let status = Command::new("ip").args(words.split(' ')).status().context("starting ip")?;
+    ensure!(status.success(), "ip {words}: {status}");
+    Ok(())
 }
 
 /// A control group of its own, in the version 2 hierarchy.

@@ -41,7 +41,11 @@ pub struct Socket {
 
 /// Connections that are established, by port.
 pub fn to_nfs() -> Result<Vec<Socket>> {
-    let output = Command::new("ss").args(["-tinHO", "state", "established", TO_NFS]).output().context("starting ss")?;
+    listed_by(&mut Command::new("ss"))
+}
+
+fn listed_by(ss: &mut Command) -> Result<Vec<Socket>> {
+    let output = ss.args(["-tinHO", "state", "established", TO_NFS]).output().context("starting ss")?;
     ensure!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     let parse = |line: &str| parse(line).with_context(|| format!("a line of ss: {line}"));
@@ -52,7 +56,16 @@ pub fn to_nfs() -> Result<Vec<Socket>> {
 
 /// The only connection.
 pub fn only_one() -> Result<Socket> {
-    match &to_nfs()?[..] {
+    only(&to_nfs()?)
+}
+
+/// The only connection in another network; `command` runs there what it is given as arguments.
+pub fn only_one_in(mut command: Command) -> Result<Socket> {
+    only(&listed_by(command.arg("ss"))?)
+}
+
+fn only(sockets: &[Socket]) -> Result<Socket> {
+    match sockets {
         [only] => Ok(only.clone()),
         sockets => bail!("{} connections to NFS, should be one: {sockets:?}", sockets.len()),
     }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::model::{Histogram, Recording, RpcSeries, RpcSlice, Tcp, TcpConnection, TcpState, TcpTransport};
+use crate::model::{Histogram, Mount, Recording, RpcSeries, RpcSlice, Tcp, TcpConnection, TcpState, TcpTransport};
 
 /// A transport.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -145,15 +145,26 @@ fn missing(tcp: &Tcp, transport: &TcpTransport) -> String {
     }
 }
 
+/// Network namespace and address of a server: the same address in another network is another server.
+type Server<'r> = (Option<u64>, &'r str);
+
+fn server_of(mount: &Mount) -> Server<'_> {
+    (mount.net_namespace, &mount.server)
+}
+
+fn server(transport: &TcpTransport) -> Server<'_> {
+    (transport.net_namespace, &transport.address)
+}
+
 /// What calls tell of transports.
 struct Traffic<'r> {
     recording: &'r Recording,
     /// By transport number.
     by_number: BTreeMap<u32, Sums>,
-    /// By address of the server, where calls have no transport number.
-    by_server: BTreeMap<&'r str, Sums>,
-    /// Transports without a number by address of the server.
-    ways: BTreeMap<&'r str, u32>,
+    /// By server, where calls have no transport number.
+    by_server: BTreeMap<Server<'r>, Sums>,
+    /// Transports without a number by server.
+    ways: BTreeMap<Server<'r>, u32>,
     /// Mounts (indices) by client.
     mounts: BTreeMap<u32, BTreeSet<u32>>,
 }
@@ -173,7 +184,7 @@ impl<'r> Traffic<'r> {
         }
         let mut ways = BTreeMap::new();
         for transport in recording.tcp.iter().flat_map(|tcp| &tcp.transports).filter(|known| known.xprt_id.is_none()) {
-            *ways.entry(transport.address.as_str()).or_default() += 1;
+            *ways.entry(server(transport)).or_default() += 1;
         }
         let mut traffic = Self { recording, by_number: BTreeMap::new(), by_server: BTreeMap::new(), ways, mounts };
         for part in recording.slices.iter().flat_map(|slice| &slice.rpc) {
@@ -181,7 +192,9 @@ impl<'r> Traffic<'r> {
             let mount = traffic.mounts.get(&series.client_id).and_then(BTreeSet::first);
             let sums = match (series.xprt_id, mount) {
                 (Some(id), _) => traffic.by_number.entry(id).or_default(),
-                (None, Some(&mount)) => traffic.by_server.entry(&recording.mounts[mount as usize].server).or_default(),
+                (None, Some(&mount)) => {
+                    traffic.by_server.entry(server_of(&recording.mounts[mount as usize])).or_default()
+                }
                 (None, None) => continue,
             };
             sums.add(series, part);
@@ -189,19 +202,19 @@ impl<'r> Traffic<'r> {
         traffic
     }
 
-    /// A transport that was seen among those of the traced network namespace.
+    /// A transport that was seen among those of the network namespaces that were read.
     fn row(&self, transport: &TcpTransport) -> TransportRow {
-        let server = transport.address.as_str();
+        let server = server(transport);
         let (sums, is_told) = match transport.xprt_id {
             Some(id) => (self.by_number.get(&id), true),
             // They are this transport's if no other leads to the server.
-            None => (self.by_server.get(server), self.ways.get(server) == Some(&1)),
+            None => (self.by_server.get(&server), self.ways.get(&server) == Some(&1)),
         };
         let by_calls = sums.map(|sums| &sums.clients).into_iter().flatten();
         let mut mounts =
             self.mounts_of(transport.clients.iter().chain(by_calls.filter(|_| transport.xprt_id.is_some())));
         if transport.xprt_id.is_none() {
-            let at_server = |mount: &&u32| self.recording.mounts[**mount as usize].server == server;
+            let at_server = |mount: &&u32| server_of(&self.recording.mounts[**mount as usize]) == server;
             let all: Vec<u32> = (0..self.recording.mounts.len() as u32).collect();
             mounts.extend(all.iter().filter(at_server));
         }

@@ -25,6 +25,10 @@ pub struct Mount {
     /// A process that has it in its mount namespace; `None` if it is in nfslat's own.
     #[serde(default)]
     pub namespace_pid: Option<u32>,
+    /// Network namespace (inode) of the processes that have it, which is taken for the one it was made in; `None` if they
+    /// are in several, and in recordings of older versions.
+    #[serde(default)]
+    pub net_namespace: Option<u64>,
 }
 
 impl Mount {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tcp {
-    /// Transports of this network namespace, in the order in which they were seen.
+    /// Transports of this network namespace and of those of mounts elsewhere, in the order in which they were seen.
     pub transports: Vec<TcpTransport>,
     /// Their connections; slices refer to them by index.
     pub connections: Vec<TcpConnection>,
@@ -28,6 +28,8 @@ pub struct TcpTransport {
     pub port: u16,
     /// RPC clients that use it ([`super::RpcClient::id`]); empty where the kernel does not show them.
     pub clients: Vec<u32>,
+    /// Network namespace (inode); `None` if not known, and in recordings of older versions.
+    pub net_namespace: Option<u64>,
 }
 
 /// One TCP connection of a transport: a transport that connects again gets another one.
@@ -42,12 +44,12 @@ pub struct TcpConnection {
     pub client_port: u16,
     /// Congestion control algorithm; empty if not told.
     pub congestion: String,
-    /// True if it was there at the start of the window. If not, it began within the window, with every
+    /// True if it was there at the start of the window, or when its network namespace was read first. If not, it began within the window, with every
     /// counter at 0.
     pub open_at_start: bool,
     /// True if it was there at the end of the window. If not, `last` is from at most a slice before its end.
     pub open_at_end: bool,
-    /// At the start of the window; where it began later, when it was first seen.
+    /// At the start of the window; where it began or was found later, when it was first seen.
     pub first: TcpState,
     /// At the end of the window, or when it was last seen.
     pub last: TcpState,

@@ -233,6 +233,7 @@ impl Scene {
             dev_major: 0,
             dev_minor: 50 + index,
             namespace_pid: None,
+            net_namespace: None,
         });
         let id = 10 + index;
         self.recording.clients.push(RpcClient {

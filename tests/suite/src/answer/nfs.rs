@@ -157,6 +157,8 @@ pub struct NamedError {
 pub struct Transport {
     /// Its number, where the kernel has any.
     pub id: Option<u32>,
+    /// Address of the server.
+    pub address: String,
     /// Port of the server.
     pub port: u16,
     /// Mount points that use it.

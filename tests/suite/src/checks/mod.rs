@@ -92,6 +92,7 @@ pub static ALL: &[Check] = &[
     nfs_file_ops::TIMES,
     nfs_rate::RATE,
     nfs_namespaces::ELSEWHERE,
+    nfs_namespaces::TCP,
     nfs_layers::HEALTHY,
     nfs_layers::PATH,
     nfs_layers::LOSS,

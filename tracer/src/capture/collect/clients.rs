@@ -12,12 +12,12 @@ use crate::{
     capture::{
         kernel::maps,
         proc::{
-            mounts,
+            mounts::{self, Elsewhere},
             rpc_clients::{self, SysfsClients},
         },
         session::Session,
     },
-    model::{Mount, RpcClient, RpcSeries, Transport},
+    model::{Mount, RpcClient, RpcSeries, TcpTransport, Transport},
 };
 
 /// Mounts of other namespaces are looked for once in so many readings: that takes a look at every process.
@@ -30,6 +30,7 @@ pub(super) struct Clients {
     clients: BTreeMap<u32, ClientInfo>,
     sysfs: SysfsClients,
     readings: u32,
+    elsewhere: Elsewhere,
 }
 
 /// The parts of a recording that are about mounts.
@@ -66,14 +67,23 @@ impl Clients {
 
     /// Looks for mounts in other mount namespaces.
     pub(super) fn look_elsewhere(&mut self, proc: &Path) {
-        for mount in mounts::read_elsewhere(proc) {
+        self.elsewhere = mounts::read_elsewhere(proc);
+        for mount in &self.elsewhere.mounts {
             // The first process that was seen to have it names it, as long as the run lasts.
-            self.mounts.entry((mount.dev_major, mount.dev_minor, mount.mount_point.clone())).or_insert(mount);
+            let key = (mount.dev_major, mount.dev_minor, mount.mount_point.clone());
+            let known = self.mounts.entry(key).or_insert_with(|| mount.clone());
+            known.net_namespace = known.net_namespace.or(mount.net_namespace);
         }
     }
 
-    /// Mounts, clients and the transports of these calls, tied to each other.
-    pub(super) fn describe(&self, series: &[RpcSeries]) -> NfsParts {
+    /// What the last look found in other mount namespaces.
+    pub(super) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
+    }
+
+    /// Mounts, clients and the transports of these calls, tied to each other. `seen`: transports of other network namespaces
+    /// too.
+    pub(super) fn describe(&self, series: &[RpcSeries], seen: &[TcpTransport]) -> NfsParts {
         let mounts: Vec<Mount> = self.mounts.values().cloned().collect();
         let mut ids: HashSet<u32> = self.clients.keys().copied().collect();
         ids.extend(self.sysfs.by_device.values());
@@ -81,13 +91,10 @@ impl Clients {
         clients.sort_by_key(|client| client.id);
         share_with_parents(&mut clients);
         inherit_from_parents(&mut clients);
-        let addresses: BTreeMap<u32, String> = self
-            .sysfs
-            .transports
-            .values()
-            .flatten()
-            .map(|transport| (transport.id, format!("{} {}", transport.protocol, transport.address)))
-            .collect();
+        let of_others = seen.iter().filter_map(|it| Some((it.xprt_id?, format!("{} {}", it.protocol, it.address))));
+        let mut addresses: BTreeMap<u32, String> = of_others.collect();
+        let known = self.sysfs.transports.values().flatten();
+        addresses.extend(known.map(|it| (it.id, format!("{} {}", it.protocol, it.address))));
         let mut used: Vec<u32> = series.iter().filter_map(|series| series.xprt_id).collect();
         used.sort_unstable();
         used.dedup();

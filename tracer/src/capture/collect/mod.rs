@@ -87,7 +87,7 @@ impl Run {
             run.calls.clients.look_elsewhere(&session.roots.proc);
         }
         let now_ns = monotonic_ns().saturating_sub(session.start_ns);
-        run.tcp.read(&session.roots, now_ns, None);
+        run.tcp.read(&session.roots, run.calls.clients.elsewhere(), now_ns, None);
         run
     }
 
@@ -103,7 +103,7 @@ impl Run {
             ..Slice::default()
         };
         // First, as connections know no window.
-        self.tcp.read(&session.roots, until_ns, Some(&mut slice));
+        self.tcp.read(&session.roots, self.calls.clients.elsewhere(), until_ns, Some(&mut slice));
         self.threads.read(session, &mut slice)?;
         self.calls.read(session, &mut slice)?;
         self.file_ops.read(session, &mut slice)?;
@@ -153,8 +153,8 @@ impl Run {
         let mut probes = session.probes.clone();
         let locks = locks::read(session, &mut self.threads)?;
         let stacks = self.threads.resolve_stacks(session, &mut probes)?;
-        let nfs = self.calls.clients.describe(&self.calls.series);
         let (tcp, tcp_probe) = self.tcp.finish();
+        let nfs = self.calls.clients.describe(&self.calls.series, &tcp.transports);
         probes.extend(tcp_probe);
         probes.extend(bypasses::read(&session.roots));
         let named = self.threads.resolve_user_stacks(&mut probes);

@@ -5,6 +5,7 @@ pub(super) mod bypasses;
 pub(super) mod counters;
 pub(super) mod host;
 pub(super) mod mounts;
+pub(super) mod net_namespace;
 pub(super) mod own_cost;
 pub(super) mod pressure;
 pub(super) mod processes;

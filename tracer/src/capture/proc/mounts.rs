@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
+use super::net_namespace;
 use crate::model::{FileSystem, Mount};
 
 /// The NFS mounts of this mount namespace.
@@ -15,38 +16,77 @@ use crate::model::{FileSystem, Mount};
 /// # Errors
 /// If the file cannot be read.
 pub(crate) fn read(proc: &Path) -> Result<Vec<Mount>> {
-    let path = proc.join("self/mountinfo");
+    let own = proc.join("self");
+    let path = own.join("mountinfo");
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
+    let net_namespace = net_namespace::of(&own);
+    let mounts = String::from_utf8_lossy(&text);
+    Ok(mounts.lines().filter_map(parse).map(|mount| Mount { net_namespace, ..mount }).collect())
+}
+
+/// What is in other mount namespaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Their NFS mounts.
+    pub(crate) mounts: Vec<Mount>,
+    /// Network namespace (inode) of their processes, other than this one -> one of these processes.
+    pub(crate) net_namespaces: BTreeMap<u64, u32>,
+}
+
+/// A mount namespace.
+struct MountNamespace {
+    /// The first of its processes.
+    pid: u32,
+    /// Network namespace (inode) of its processes -> the first of them.
+    nets: BTreeMap<u64, u32>,
 }
 
 /// The NFS mounts of other mount namespaces, such as those of containers, that have at least one process. What is in this
 /// one too is left out. Processes come and go meanwhile: those that cannot be read are passed over.
-pub(crate) fn read_elsewhere(proc: &Path) -> Vec<Mount> {
-    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
-    let mut seen: BTreeSet<_> = namespace(&proc.join("self")).into_iter().collect();
+pub(crate) fn read_elsewhere(proc: &Path) -> Elsewhere {
     let device = |mount: &Mount| (mount.dev_major, mount.dev_minor);
     let here: BTreeSet<_> = read(proc).unwrap_or_default().iter().map(device).collect();
+    let own_net = net_namespace::of(&proc.join("self"));
+    let mut found = Elsewhere::default();
+    for MountNamespace { pid, nets } in other_mount_namespaces(proc) {
+        let text = fs::read(proc.join(pid.to_string()).join("mountinfo")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut mounts = text.lines().filter_map(parse).filter(|mount| !here.contains(&device(mount))).peekable();
+        if mounts.peek().is_some() {
+            found.net_namespaces.extend(nets.iter().filter(|(net, _)| Some(**net) != own_net));
+        }
+        let only_net = nets.keys().next().copied().filter(|_| nets.len() == 1);
+        for mount in mounts {
+            let is_known = |other: &Mount| device(other) == device(&mount) && other.mount_point == mount.mount_point;
+            if !found.mounts.iter().any(is_known) {
+                found.mounts.push(Mount { namespace_pid: Some(pid), net_namespace: only_net, ..mount });
+            }
+        }
+    }
+    found
+}
+
+/// Those that have processes, by the first of these.
+fn other_mount_namespaces(proc: &Path) -> Vec<MountNamespace> {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let own = namespace(&proc.join("self"));
     let mut pids: Vec<u32> = fs::read_dir(proc)
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
     pids.sort_unstable();
-    let mut found: Vec<Mount> = Vec::new();
+    let mut found: BTreeMap<PathBuf, MountNamespace> = BTreeMap::new();
     for pid in pids {
         let process = proc.join(pid.to_string());
-        if !namespace(&process).is_some_and(|namespace| seen.insert(namespace)) {
-            continue;
-        }
-        let text = fs::read(process.join("mountinfo")).unwrap_or_default();
-        for mount in String::from_utf8_lossy(&text).lines().filter_map(parse) {
-            let is_known = |other: &Mount| device(other) == device(&mount) && other.mount_point == mount.mount_point;
-            if !here.contains(&device(&mount)) && !found.iter().any(is_known) {
-                found.push(Mount { namespace_pid: Some(pid), ..mount });
-            }
+        let Some(name) = namespace(&process).filter(|name| Some(name) != own.as_ref()) else { continue };
+        let entry = found.entry(name).or_insert_with(|| MountNamespace { pid, nets: BTreeMap::new() });
+        if let Some(net) = net_namespace::of(&process) {
+            entry.nets.entry(net).or_insert(pid);
         }
     }
+    let mut found: Vec<_> = found.into_values().collect();
+    found.sort_by_key(|namespace| namespace.pid);
     found
 }
 
@@ -102,6 +142,7 @@ fn parse(line: &str) -> Option<Mount> {
         dev_major: major.parse().ok()?,
         dev_minor: minor.parse().ok()?,
         namespace_pid: None,
+        net_namespace: None,
     })
 }
 
@@ -132,6 +173,8 @@ pub(crate) fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -151,24 +194,33 @@ mod tests {
     #[test]
     fn finds_the_mounts_of_other_namespaces_once() {
         let proc = tempfile::tempdir().unwrap();
-        let process = |pid: &str, namespace: &str, mounts: &str| {
+        let process = |pid: &str, [mount_namespace, net]: [u32; 2], mounts: &str| {
             let folder = proc.path().join(pid);
             fs::create_dir_all(folder.join("ns")).unwrap();
-            std::os::unix::fs::symlink(namespace, folder.join("ns/mnt")).unwrap();
+            symlink(format!("mnt:[{mount_namespace}]"), folder.join("ns/mnt")).unwrap();
+            symlink(format!("net:[{net}]"), folder.join("ns/net")).unwrap();
             fs::write(folder.join("mountinfo"), mounts).unwrap();
         };
         let mount = |minor: u32, point: &str| format!("53 28 0:{minor} / {point} rw - nfs4 192.0.2.1:/e rw,vers=4.2\n");
         let here = mount(44, "/mnt/a");
-        process("self", "mnt:[1]", &here);
-        process("7", "mnt:[1]", &here);
+        process("self", [1, 10], &here);
+        process("7", [1, 19], &here);
         // A namespace that is a copy of this one, with a mount of its own; and another process of it.
-        process("20", "mnt:[2]", &(here.clone() + &mount(45, "/data")));
-        process("3", "mnt:[2]", &(here + &mount(45, "/data")));
-        process("30", "mnt:[3]", &mount(46, "/data"));
-        let found: Vec<_> =
-            read_elsewhere(proc.path()).into_iter().map(|mount| (mount.dev_minor, mount.name())).collect();
+        process("20", [2, 11], &(here.clone() + &mount(45, "/data")));
+        process("3", [2, 11], &(here.clone() + &mount(45, "/data")));
+        // One in which not all processes have the same network.
+        process("30", [3, 12], &mount(46, "/data"));
+        process("31", [3, 10], &mount(46, "/data"));
+        process("32", [4, 10], &mount(47, "/data"));
+        // One without a mount of its own.
+        process("40", [5, 13], &here);
+        let found = read_elsewhere(proc.path());
+        let mounts: Vec<_> =
+            found.mounts.iter().map(|mount| (mount.dev_minor, mount.name(), mount.net_namespace)).collect();
         let name = |pid: u32| format!("/data (mount namespace of pid {pid})");
-        assert_eq!(found, [(45, name(3)), (46, name(30))]);
+        assert_eq!(mounts, [(45, name(3), Some(11)), (46, name(30), None), (47, name(32), Some(10))]);
+        assert_eq!(found.net_namespaces, BTreeMap::from([(11, 3), (12, 30)]));
+        assert_eq!(read(proc.path()).unwrap()[0].net_namespace, Some(10));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Endpoint {
     pub(super) client_port: Option<u16>,
     /// RPC clients that use it.
     pub(super) clients: Vec<u32>,
+    /// Network namespace (inode), if known.
+    pub(super) net_namespace: Option<u64>,
 }
 
 impl Endpoint {
@@ -33,7 +35,7 @@ impl Endpoint {
 
 /// Of transports that the kernel shows. The way of a server back to a client is none of ours, and local sockets are
 /// none of NFS's.
-pub(super) fn of_transports(transports: Vec<RpcTransport>) -> Vec<Endpoint> {
+pub(super) fn of_transports(transports: Vec<RpcTransport>, net_namespace: Option<u64>) -> Vec<Endpoint> {
     let own = |transport: &RpcTransport| transport.protocol != "local" && transport.server_port != Some(0);
     transports
         .into_iter()
@@ -45,12 +47,13 @@ pub(super) fn of_transports(transports: Vec<RpcTransport>) -> Vec<Endpoint> {
             address: transport.address,
             client_port: transport.client_port,
             clients: transport.clients,
+            net_namespace,
         })
         .collect()
 }
 
 /// Of the servers of mounts, where the kernel does not show transports.
-pub(super) fn of_mounts(mounts: &[Mount]) -> Vec<Endpoint> {
+pub(super) fn of_mounts<'a>(mounts: impl IntoIterator<Item = &'a Mount>) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for mount in mounts {
         let option = |name: &str| {
@@ -64,6 +67,7 @@ pub(super) fn of_mounts(mounts: &[Mount]) -> Vec<Endpoint> {
             server: server(&mount.server, option("port").parse().unwrap_or(NFS_PORT)),
             client_port: None,
             clients: Vec::new(),
+            net_namespace: mount.net_namespace,
         };
         if !endpoint.address.is_empty() && !endpoints.contains(&endpoint) {
             endpoints.push(endpoint);
@@ -92,14 +96,19 @@ mod tests {
             mount("192.0.2.1", "rw,proto=tcp,addr=192.0.2.1"),
             mount("192.0.2.1", "ro,proto=tcp,addr=192.0.2.1"),
             mount("192.0.2.1", "rw,proto=tcp,port=20049,addr=192.0.2.1"),
+            // The same address in another network is another server.
+            Mount { net_namespace: Some(7), ..mount("192.0.2.1", "rw,proto=tcp,addr=192.0.2.1") },
             mount("fe80::1%eth0", "rw,proto=tcp6"),
             mount("192.0.2.2", "rw,proto=rdma"),
             mount("", "rw,proto=tcp"),
         ];
         let endpoints = of_mounts(&mounts);
         let servers: Vec<_> = endpoints.iter().map(|endpoint| endpoint.server.unwrap().to_string()).collect();
-        assert_eq!(servers, ["192.0.2.1:2049", "192.0.2.1:20049", "[fe80::1]:2049", "192.0.2.2:2049"]);
-        assert_eq!(endpoints.iter().map(Endpoint::is_tcp).collect::<Vec<_>>(), [true, true, true, false]);
+        assert_eq!(
+            servers,
+            ["192.0.2.1:2049", "192.0.2.1:20049", "192.0.2.1:2049", "[fe80::1]:2049", "192.0.2.2:2049"]
+        );
+        assert_eq!(endpoints.iter().map(Endpoint::is_tcp).collect::<Vec<_>>(), [true, true, true, true, false]);
     }
 
     #[test]
@@ -111,13 +120,16 @@ mod tests {
             server_port,
             ..RpcTransport::default()
         };
-        let endpoints = of_transports(vec![
-            transport(0, "local", "/var/run/rpcbind.sock", Some(0)),
-            transport(1, "tcp", "192.0.2.1", Some(2049)),
-            transport(2, "tcp", "192.0.2.7", Some(0)),
-            transport(3, "tcp", "192.0.2.1", None),
-        ]);
+        let endpoints = of_transports(
+            vec![
+                transport(0, "local", "/var/run/rpcbind.sock", Some(0)),
+                transport(1, "tcp", "192.0.2.1", Some(2049)),
+                transport(2, "tcp", "192.0.2.7", Some(0)),
+                transport(3, "tcp", "192.0.2.1", None),
+            ],
+            Some(7),
+        );
         assert_eq!(endpoints.iter().map(|endpoint| endpoint.id).collect::<Vec<_>>(), [Some(1), Some(3)]);
-        assert_eq!(endpoints[1].server.unwrap().port(), NFS_PORT);
+        assert_eq!((endpoints[1].server.unwrap().port(), endpoints[1].net_namespace), (NFS_PORT, Some(7)));
     }
 }

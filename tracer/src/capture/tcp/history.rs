@@ -49,6 +49,12 @@ impl History {
         changed
     }
 
+    /// Sockets that may be older than the first reading that could show them: what they counted until then is not this
+    /// run's.
+    pub(super) fn take_for_old(&mut self, sockets: &[Socket]) {
+        self.listed.extend(sockets.iter().map(|socket| socket.cookie));
+    }
+
     /// Adds transports that were not seen before. Those without a number are seen by their sockets only.
     pub(super) fn note_transports(&mut self, endpoints: &[Endpoint]) {
         for endpoint in endpoints {
@@ -144,6 +150,7 @@ fn says_the_same(a: &TcpSlice, b: &TcpSlice) -> bool {
 /// Numbers are given again when a transport is gone; then its address may tell.
 fn is_same(transport: &TcpTransport, endpoint: &Endpoint) -> bool {
     (transport.xprt_id, &transport.protocol, &transport.address) == (endpoint.id, &endpoint.protocol, &endpoint.address)
+        && transport.net_namespace == endpoint.net_namespace
         && (endpoint.id.is_some() || transport.port == port(endpoint))
 }
 
@@ -158,6 +165,7 @@ fn transport(endpoint: &Endpoint) -> TcpTransport {
         address: endpoint.address.clone(),
         port: port(endpoint),
         clients: endpoint.clients.clone(),
+        net_namespace: endpoint.net_namespace,
     }
 }
 
@@ -242,6 +250,22 @@ mod tests {
         assert_eq!(history.note(&known, &[busy(1, 700, 9, 100)], 10)[0].retransmitted_segments, 0);
         let (_, connections) = history.finish();
         assert!(connections[0].open_at_start);
+    }
+
+    #[test]
+    fn sockets_of_a_place_that_is_read_late_count_from_then_on() {
+        let mut history = History::default();
+        history.note(&[], &[], 0);
+        let sockets = [busy(1, 700, 9, 100)];
+        history.take_for_old(&sockets);
+        history.note(&[endpoint(Some(1), NFS, Some(700))], &sockets, 10);
+        // What comes there later is new.
+        let both = [endpoint(Some(1), NFS, Some(700)), endpoint(Some(2), NFS, Some(800))];
+        history.note(&both, &[busy(1, 700, 12, 100), busy(2, 800, 1, 100)], 20);
+        let (_, connections) = history.finish();
+        let told: Vec<_> =
+            connections.iter().map(|it| (it.cookie, it.open_at_start, it.first.retransmitted_segments)).collect();
+        assert_eq!(told, [(1, true, 9), (2, false, 1)]);
     }
 
     #[test]

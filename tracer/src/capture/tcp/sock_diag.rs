@@ -1,4 +1,4 @@
-//! TCP sockets of this network namespace, as `ss` lists them (`sock_diag(7)`). Those that the kernel itself owns,
+//! TCP sockets of a network namespace, as `ss` lists them (`sock_diag(7)`). Those that the kernel itself owns,
 //! as NFS does, are listed too.
 
 use std::{io, net::SocketAddr};
@@ -24,6 +24,8 @@ pub(super) enum Family {
 pub(super) struct Socket {
     /// The kernel's number of it, never given again.
     pub(super) cookie: u64,
+    /// Its network namespace (inode), if known.
+    pub(super) net_namespace: Option<u64>,
     /// This end.
     pub(super) local: SocketAddr,
     /// The other end.
@@ -34,15 +36,23 @@ pub(super) struct Socket {
     pub(super) info: Vec<u8>,
 }
 
-/// The sockets that are connected, or about to be, to a port of any other machine. The kernel answers each read at
-/// once; nothing is sent over the network.
+/// A way to ask for the sockets of the network namespace in which the thread is now, wherever it goes later.
 ///
 /// # Errors
-/// If the kernel cannot list TCP sockets (`CONFIG_INET_TCP_DIAG`) or may not be asked.
-pub(super) fn connected_to(family: Family, port: u16) -> Result<Vec<Socket>> {
+/// If the kernel refuses.
+pub(super) fn open() -> Result<Netlink> {
     let mut netlink = Netlink::new(NETLINK_SOCK_DIAG).context("cannot open a netlink socket")?;
     netlink.bind_auto().context("cannot bind a netlink socket")?;
     netlink.set_non_blocking(true)?;
+    Ok(netlink)
+}
+
+/// The sockets that are connected, or about to be, to a port of any other machine. The kernel answers each read at
+/// once; nothing is sent over the network. After an error the way must not be used again.
+///
+/// # Errors
+/// If the kernel cannot list TCP sockets (`CONFIG_INET_TCP_DIAG`) or may not be asked.
+pub(super) fn connected_to(netlink: &Netlink, family: Family, port: u16) -> Result<Vec<Socket>> {
     netlink.send(&request(family, port), 0).context("cannot ask for sockets")?;
     let mut sockets = Vec::new();
     loop {
@@ -105,6 +115,7 @@ fn socket(response: InetResponse) -> Socket {
         cookie: u64::from_ne_bytes(id.cookie),
         local: SocketAddr::new(id.source_address, id.source_port),
         peer: SocketAddr::new(id.destination_address, id.destination_port),
+        net_namespace: None,
         congestion: String::new(),
         info: Vec::new(),
     };
@@ -140,7 +151,7 @@ mod tests {
         accepted.read_exact(&mut [0; 1000]).unwrap();
         accepted.write_all(&[7; 1]).unwrap();
         client.read_exact(&mut [0; 1]).unwrap();
-        let sockets = connected_to(family, server.port()).unwrap();
+        let sockets = connected_to(&open().unwrap(), family, server.port()).unwrap();
         let [socket] = &sockets[..] else { panic!("{sockets:?}") };
         assert_eq!(socket.local, client.local_addr().unwrap());
         (socket.clone(), server)

@@ -12,24 +12,27 @@ pub(super) struct Tie {
 }
 
 /// Ties sockets to endpoints. Only the client's ends of connections are tied: on a machine that is its own server,
-/// the other end has the server's port on its own side.
+/// the other end has the server's port on its own side. An address means something within its network namespace alone.
 ///
 /// An endpoint whose port on this side is known gets the socket with that port. If it is not known, the socket is told
 /// by being the only one left to that server, for the only transport left.
 pub(super) fn tie(endpoints: &[Endpoint], sockets: &[Socket]) -> Vec<Tie> {
     let mut ties: Vec<Tie> = Vec::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let Some((server, port)) = endpoint.server.zip(endpoint.client_port) else { continue };
-        let is_its = |socket: &Socket| leads_to(socket, server) && socket.local.port() == port;
+        let Some(port) = endpoint.client_port else { continue };
+        let is_its = |socket: &Socket| leads_to(socket, endpoint) && socket.local.port() == port;
         let found = left(sockets, &ties).find(|&socket| is_its(&sockets[socket]));
         ties.extend(found.map(|socket| Tie { endpoint: index, socket }));
     }
     let mut more = Vec::new();
     for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.client_port.is_none()) {
-        let Some(server) = endpoint.server.filter(|_| endpoint.is_tcp()) else { continue };
-        let candidates: Vec<_> = left(sockets, &ties).filter(|&socket| leads_to(&sockets[socket], server)).collect();
+        if !endpoint.is_tcp() {
+            continue;
+        }
+        let candidates: Vec<_> = left(sockets, &ties).filter(|&socket| leads_to(&sockets[socket], endpoint)).collect();
+        let place = |endpoint: &Endpoint| (endpoint.server, endpoint.net_namespace);
         let rivals =
-            endpoints.iter().filter(|other| other.client_port.is_none() && other.server == Some(server)).count();
+            endpoints.iter().filter(|other| other.client_port.is_none() && place(other) == place(endpoint)).count();
         let tied = match (endpoint.id, &candidates[..]) {
             (None, all) => all,
             (Some(_), [only]) if rivals == 1 => std::slice::from_ref(only),
@@ -41,8 +44,9 @@ pub(super) fn tie(endpoints: &[Endpoint], sockets: &[Socket]) -> Vec<Tie> {
     ties
 }
 
-fn leads_to(socket: &Socket, server: SocketAddr) -> bool {
-    (socket.peer.ip(), socket.peer.port()) == (server.ip(), server.port())
+fn leads_to(socket: &Socket, endpoint: &Endpoint) -> bool {
+    let is_server = |server: SocketAddr| (socket.peer.ip(), socket.peer.port()) == (server.ip(), server.port());
+    socket.net_namespace == endpoint.net_namespace && endpoint.server.is_some_and(is_server)
 }
 
 fn left<'a>(sockets: &'a [Socket], ties: &'a [Tie]) -> impl Iterator<Item = usize> + 'a {
@@ -60,6 +64,7 @@ pub(super) mod tests {
             peer: peer.parse().unwrap(),
             congestion: "cubic".into(),
             info: Vec::new(),
+            net_namespace: None,
         }
     }
 
@@ -72,6 +77,7 @@ pub(super) mod tests {
             server: Some(server),
             client_port,
             clients: Vec::new(),
+            net_namespace: None,
         }
     }
 
@@ -112,6 +118,22 @@ pub(super) mod tests {
         assert_eq!(pairs(&[endpoint(None, NFS, None)], &sockets), [(0, 0), (0, 2)]);
         let by_rdma = Endpoint { protocol: "rdma".into(), ..endpoint(None, NFS, None) };
         assert_eq!(pairs(&[by_rdma], &sockets), []);
+    }
+
+    #[test]
+    fn equal_addresses_in_other_networks_are_not_mixed_up() {
+        let of = |net: u64, socket: Socket| Socket { net_namespace: Some(net), ..socket };
+        let to = |net: u64, endpoint: Endpoint| Endpoint { net_namespace: Some(net), ..endpoint };
+        // Even the ports may be the same.
+        let sockets = [2, 1, 3].map(|net| of(net, socket(net, "10.0.0.2:700", "10.0.0.1:2049")));
+        let server = "10.0.0.1:2049";
+        let known = [1, 2].map(|net| to(net, endpoint(Some(net as u32), server, Some(700))));
+        assert_eq!(pairs(&known, &sockets), [(0, 1), (1, 0)]);
+        let unknown = [1, 2].map(|net| to(net, endpoint(Some(net as u32), server, None)));
+        assert_eq!(pairs(&unknown, &sockets), [(0, 1), (1, 0)]);
+        let without_numbers = [1, 2].map(|net| to(net, endpoint(None, server, None)));
+        assert_eq!(pairs(&without_numbers, &sockets), [(0, 1), (1, 0)]);
+        assert_eq!(pairs(&[endpoint(None, server, None)], &sockets), []);
     }
 
     #[test]
