@@ -9,6 +9,8 @@ use nfslat::{
     render::{Style, text},
 };
 
+use nfslat_common::sched::wait_flags::{LOCK_WRITE, MMAP_LOCK, UNINTERRUPTIBLE};
+
 const SECONDS: u64 = 30;
 
 /// A machine that makes some calls a second, of (operation, backlog, rtt, tail); they vary by a tenth and by the moment.
@@ -137,6 +139,39 @@ fn an_operation_that_is_slower_now_and_then_is_the_servers() {
     }
     let diff = compared(&a, &b);
     assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some('b'), Some(Where::NetworkOrServer)), "{diff:?}");
+}
+
+#[test]
+fn two_mounts_of_one_export_are_told_apart() {
+    let twice = |more: u64| {
+        let mut recording = machine("vm", 40, &[HEALTHY[0], ("READ", 20 * US, 900 * US + more, 60 * US)]);
+        let (mut mount, mut client) = (recording.mounts[0].clone(), recording.clients[0].clone());
+        (mount.mount_point, mount.dev_minor) = ("/mnt/other".into(), 99);
+        (client.id, client.mounts) = (77, vec![1]);
+        recording.rpc_series[1].client_id = client.id;
+        recording.mounts.push(mount);
+        recording.clients.push(client);
+        recording
+    };
+    let diff = compared(&twice(0), &twice(3 * MS));
+    let verdicts: Vec<_> = diff.places.iter().map(|row| (row.b_mount.as_str(), row.verdict)).collect();
+    assert_eq!(verdicts, [("/mnt/data", Difference::None), ("/mnt/other", Difference::Slower)]);
+}
+
+#[test]
+fn stalls_of_more_work_are_no_difference() {
+    let with_stalls = |name: &str, a_second: u64, waits: u64| {
+        let mut recording = machine(name, a_second, &HEALTHY);
+        let mut scene = Scene { recording: recording.clone() };
+        let thread = scene.process(7, "fio");
+        scene.waits(thread, common::stacks::MUNMAP, UNINTERRUPTIBLE | MMAP_LOCK | LOCK_WRITE, &[(10 * MS, waits)]);
+        recording = scene.recording;
+        recording
+    };
+    let a = with_stalls("vm-a", 40, 100);
+    assert_eq!(compared(&a, &with_stalls("vm-b", 160, 400)).conclusion.slower, None);
+    let stormy = compared(&a, &with_stalls("vm-b", 40, 800)).conclusion;
+    assert_eq!((stormy.slower, stormy.layer.as_str()), (Some('b'), "memory-lock"));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! NFS calls of two recordings, operation by operation.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use serde::Serialize;
 
@@ -41,7 +44,7 @@ const MATTERS_SHARE: f64 = 0.1;
 /// Calls of one operation on one export. Times are of calls that were transmitted once.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CallRow {
-    /// Server and exported path, as mounted.
+    /// Server and exported path, as mounted; and where, if that is not enough to tell it from others.
     pub source: String,
     /// Operation.
     pub op: String,
@@ -74,10 +77,10 @@ pub struct CallRow {
 }
 
 /// Operations that both recordings have, most calls first.
-pub(super) fn rows(a: &Recording, b: &Recording) -> Vec<CallRow> {
+pub(super) fn rows(a: &Recording, b: &Recording, crowded: &BTreeSet<String>) -> Vec<CallRow> {
     let (seed_a, seed_b) = (seed(a), seed(b));
-    let others = calls(b);
-    let mut rows: Vec<_> = calls(a)
+    let others = calls(b, crowded);
+    let mut rows: Vec<_> = calls(a, crowded)
         .into_iter()
         .filter_map(|(key, a)| {
             let b = others.get(&key)?;
@@ -89,8 +92,8 @@ pub(super) fn rows(a: &Recording, b: &Recording) -> Vec<CallRow> {
 }
 
 /// Operations that one recording has and the other lacks.
-pub(super) fn only_in_one(a: &Recording, b: &Recording) -> Vec<Lacking> {
-    let (a, b) = (calls(a), calls(b));
+pub(super) fn only_in_one(a: &Recording, b: &Recording, crowded: &BTreeSet<String>) -> Vec<Lacking> {
+    let (a, b) = (calls(a, crowded), calls(b, crowded));
     let lacking =
         |(source, op): &Key, a_count, b_count| Lacking { source: source.clone(), op: op.clone(), a_count, b_count };
     let first = a.iter().filter(|(key, _)| !b.contains_key(*key)).map(|(key, calls)| lacking(key, calls.count, 0));

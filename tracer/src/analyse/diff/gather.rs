@@ -1,6 +1,6 @@
 //! Calls of a recording by what can be found again in another one: the exported path and the operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nfslat_common::rpc::NFS_PROGRAM;
 
@@ -9,7 +9,7 @@ use crate::model::{Histogram, Mount, Recording, RpcClient};
 /// Parts of a call's time, in the order in which they pass; the last is the whole.
 pub(super) const PARTS: usize = 4;
 
-/// What was exported, as the mount names it, and the operation.
+/// What was exported, as the mount names it (where that is not enough, and where it is mounted), and the operation.
 pub(super) type Key = (String, String);
 
 /// Calls of one operation on one export.
@@ -27,15 +27,36 @@ pub(super) struct Calls {
     pub(super) parts: [Vec<Histogram>; PARTS],
 }
 
-/// Calls by export and operation; what several file systems share is left out.
-pub(super) fn calls(recording: &Recording) -> BTreeMap<Key, Calls> {
+/// Exports that one of the recordings has mounted several times as file systems of their own: there the mount point tells them
+/// apart.
+pub(super) fn crowded(recordings: [&Recording; 2]) -> BTreeSet<String> {
+    let mut crowded = BTreeSet::new();
+    for recording in recordings {
+        let mut seen: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for mount in places(recording).into_values() {
+            let device = (mount.dev_major, mount.dev_minor);
+            if *seen.entry(&mount.source).or_insert(device) != device {
+                crowded.insert(mount.source.clone());
+            }
+        }
+    }
+    crowded
+}
+
+/// What a mount is called that is to be found again in another recording.
+pub(super) fn place(mount: &Mount, crowded: &BTreeSet<String>) -> String {
+    if crowded.contains(&mount.source) { format!("{} on {}", mount.source, mount.name()) } else { mount.source.clone() }
+}
+
+/// Calls by place and operation; what several file systems share is left out.
+pub(super) fn calls(recording: &Recording, crowded: &BTreeSet<String>) -> BTreeMap<Key, Calls> {
     let places = places(recording);
     let mut calls: BTreeMap<Key, Calls> = BTreeMap::new();
     for (index, slice) in recording.slices.iter().enumerate() {
         for part in &slice.rpc {
             let series = &recording.rpc_series[part.series as usize];
             let Some(mount) = places.get(&series.client_id).filter(|_| series.program == NFS_PROGRAM) else { continue };
-            let entry = calls.entry((mount.source.clone(), series.op.clone())).or_insert_with(|| fresh(recording));
+            let entry = calls.entry((place(mount, crowded), series.op.clone())).or_insert_with(|| fresh(recording));
             entry.bytes = entry.bytes.saturating_add(part.bytes_sent).saturating_add(part.bytes_received);
             if series.resent {
                 entry.resent = entry.resent.saturating_add(part.count);

@@ -107,8 +107,9 @@ pub fn diff(first: &Recording, second: &Recording, mode: Option<Mode>) -> Result
     let same = first.host.hostname == second.host.hostname;
     let mode = mode.unwrap_or(if same { Mode::SameHost } else { Mode::TwoHosts });
     let (a, b) = (answer(first), answer(second));
-    let calls = calls::rows(first, second);
-    let places = places::rows(&calls, &a, &b, comparable::at_once(&a, &b, mode));
+    let crowded = gather::crowded([first, second]);
+    let calls = calls::rows(first, second, &crowded);
+    let places = places::rows(&calls, &crowded, (&a, &b), comparable::at_once(&a, &b, mode));
     let stalls = stalls::rows(&a, &b);
     let warnings = comparable::warnings(&a, &b, mode, &places);
     let facts = verdict::Facts { a: &a, b: &b, mode, places: &places, stalls: &stalls, warnings: &warnings };
@@ -124,7 +125,7 @@ pub fn diff(first: &Recording, second: &Recording, mode: Option<Mode>) -> Result
         conclusion: facts.conclude(),
         a: side(first, &a),
         b: side(second, &b),
-        only_in_one: calls::only_in_one(first, second),
+        only_in_one: calls::only_in_one(first, second, &crowded),
         warnings,
         places,
         calls,

@@ -1,10 +1,13 @@
 //! What the calls of one export come to: by how much they are slower, and in which part.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
     bootstrap::Shift,
     calls::{CallRow, Difference, difference},
+    gather::place,
 };
 use crate::{
     analyse::{
@@ -41,7 +44,7 @@ pub enum Where {
 /// are means likewise, which makes them wider than need be.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlaceRow {
-    /// Server and exported path, as mounted.
+    /// Server and exported path, as mounted; and where, if that is not enough to tell it from others.
     pub source: String,
     /// Mount point in the first recording.
     pub a_mount: String,
@@ -85,14 +88,25 @@ pub struct PlaceRow {
 ///
 /// `at_once`: they are two machines at the same time. Then a server that answers one of them at once does not keep the
 /// other waiting for each call.
-pub(super) fn rows(calls: &[CallRow], a: &Answer, b: &Answer, at_once: bool) -> Vec<PlaceRow> {
+pub(super) fn rows(
+    calls: &[CallRow],
+    crowded: &BTreeSet<String>,
+    (a, b): (&Answer, &Answer),
+    at_once: bool,
+) -> Vec<PlaceRow> {
     let mut sources: Vec<&str> = calls.iter().map(|row| row.source.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
-    sources.into_iter().map(|source| row(source, calls, a, b, at_once)).collect()
+    sources.into_iter().map(|source| row(source, calls, crowded, (a, b), at_once)).collect()
 }
 
-fn row(source: &str, calls: &[CallRow], a: &Answer, b: &Answer, at_once: bool) -> PlaceRow {
+fn row(
+    source: &str,
+    calls: &[CallRow],
+    crowded: &BTreeSet<String>,
+    (a, b): (&Answer, &Answer),
+    at_once: bool,
+) -> PlaceRow {
     let here: Vec<&CallRow> = calls.iter().filter(|row| row.source == source).collect();
     let compared: Vec<&CallRow> =
         here.iter().copied().filter(|row| row.verdict != Difference::NotEnoughData || has_calls(row)).collect();
@@ -101,10 +115,16 @@ fn row(source: &str, calls: &[CallRow], a: &Answer, b: &Answer, at_once: bool) -
     let rate = |answer: &Answer, count: fn(&CallRow) -> u64| {
         here.iter().map(|row| count(row)).sum::<u64>() as f64 / (answer.window.duration_ns.max(1) as f64 / 1e9)
     };
+    let mount_of = |answer: &Answer| {
+        let mount = answer.mounts.iter().find(|mount| place(mount, crowded) == source);
+        mount.map(Mount::name).unwrap_or_default()
+    };
+    let (a_mount, b_mount) = (mount_of(a), mount_of(b));
+    let (a_layers, b_layers) = (layers(a, &a_mount), layers(b, &b_mount));
     let mut row = PlaceRow {
         source: source.to_owned(),
-        a_mount: mount_of(a, source),
-        b_mount: mount_of(b, source),
+        a_mount,
+        b_mount,
         a_rate: rate(a, |row| row.a_count),
         b_rate: rate(b, |row| row.b_count),
         operations: compared.len() as u64,
@@ -115,10 +135,10 @@ fn row(source: &str, calls: &[CallRow], a: &Answer, b: &Answer, at_once: bool) -
         rtt_fastest: mean(|row| row.rtt_p5),
         tail: mean(|row| row.tail_p50),
         execute: mean(|row| row.execute_p50),
-        a_tcp_min_rtt_ns: layers(a, source).and_then(|row| row.tcp_min_rtt_ns),
-        b_tcp_min_rtt_ns: layers(b, source).and_then(|row| row.tcp_min_rtt_ns),
-        a_verdict: layers(a, source).map(|row| row.verdict).unwrap_or_default(),
-        b_verdict: layers(b, source).map(|row| row.verdict).unwrap_or_default(),
+        a_tcp_min_rtt_ns: a_layers.and_then(|row| row.tcp_min_rtt_ns),
+        b_tcp_min_rtt_ns: b_layers.and_then(|row| row.tcp_min_rtt_ns),
+        a_verdict: a_layers.map(|row| row.verdict).unwrap_or_default(),
+        b_verdict: b_layers.map(|row| row.verdict).unwrap_or_default(),
         verdict: Difference::NotEnoughData,
         part: None,
     };
@@ -185,11 +205,6 @@ fn part(row: &PlaceRow, at_once: bool) -> Option<Where> {
     })
 }
 
-fn mount_of(answer: &Answer, source: &str) -> String {
-    answer.mounts.iter().find(|mount| mount.source == source).map(Mount::name).unwrap_or_default()
-}
-
-fn layers<'a>(answer: &'a Answer, source: &str) -> Option<&'a LayersRow> {
-    let mount = mount_of(answer, source);
-    answer.layers.iter().find(|row| row.mounts.contains(&mount))
+fn layers<'a>(answer: &'a Answer, mount: &str) -> Option<&'a LayersRow> {
+    answer.layers.iter().find(|row| row.mounts.iter().any(|other| other == mount))
 }
