@@ -69,8 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     for (name, recording) in ["a", "b"].iter().zip(&recordings) {
-        answer(name, recording)?;
+        show(&format!("client {name}"), "report", std::slice::from_ref(recording))?;
     }
+    show("client b beside client a", "diff", &recordings)?;
     let mut ending = format!(
         "\ndone in {}. The recordings, for nfslat report and other commands:\n",
         show::duration(start.elapsed())
@@ -148,14 +149,14 @@ fn keep(name: &str, result: &GuestResult, folder: &Path) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// Prints the answer that a recording holds.
-fn answer(name: &str, recording: &Path) -> Result<()> {
-    println!("\n=== client {name}\n");
+/// Prints what a command says of recordings.
+fn show(what: &str, command: &str, recordings: &[PathBuf]) -> Result<()> {
+    println!("\n=== {what}\n");
     let program = build::program("nfslat")?;
-    let status = Command::new(&program).arg("report").arg(recording).status();
+    let status = Command::new(&program).arg(command).args(recordings).status();
     let status = status.with_context(|| format!("running {}", program.display()))?;
-    // 3 means that the recording is incomplete, which the answer says itself.
-    ensure!(matches!(status.code(), Some(0 | 3)), "nfslat report {} failed: {status}", recording.display());
+    // 3 means that a recording is incomplete, which the answer says itself.
+    ensure!(matches!(status.code(), Some(0 | 3)), "nfslat {command} {recordings:?} failed: {status}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ pub mod answer;
 mod callers;
 pub mod classify;
 mod completeness;
+pub mod diff;
 mod file_ops;
 pub mod findings;
 pub mod identity;

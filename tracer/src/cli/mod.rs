@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod diff;
 mod doctor;
 mod duration;
 mod flamegraph;
@@ -35,6 +36,7 @@ Examples:
   sudo nfslat trace -p 4711 -o run.nfslat      one process, until Ctrl-C or a minute; keep the recording
   sudo nfslat trace -- tar xf big.tar          while a command runs
   nfslat report run.nfslat                     the same answer again, anywhere, without root
+  nfslat diff vm-a.nfslat vm-b.nfslat          which of two machines is slower, where, and how sure
   nfslat flamegraph run.nfslat -o off.svg      its blocked time as a picture, by stack and wait class
   sudo nfslat doctor                           what can be measured on this kernel, and what not
 
@@ -46,6 +48,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Print the answer of a recording again
     Report(report::ReportArgs),
+    /// Compare two recordings: which machine is slower, where, and how sure that is
+    Diff(diff::DiffArgs),
     /// Draw the blocked time of a recording by stack: flame graph, speedscope, pprof, folded
     Flamegraph(flamegraph::FlamegraphArgs),
     /// Say what can be measured on this kernel, what not, why, and the remedy
@@ -66,6 +70,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }

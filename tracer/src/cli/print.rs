@@ -1,4 +1,4 @@
-//! Printing an answer to standard output.
+//! Printing an answer, or a comparison, to standard output.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    analyse::Answer,
+    analyse::{Answer, diff::Diff},
     render::{Style, json, text},
 };
 
@@ -25,12 +25,25 @@ const DEFAULT_WIDTH: usize = 100;
 /// If writing fails; a reader that has seen enough (a closed pipe) is no error.
 pub(super) fn answer(answer: &Answer, as_json: bool, width: Option<usize>) -> anyhow::Result<ExitCode> {
     let output = if as_json { json::render(answer) } else { text::render(answer, terminal_style(width)) };
+    print(&output, answer.complete)
+}
+
+/// The same for a comparison.
+///
+/// # Errors
+/// As above.
+pub(super) fn diff(diff: &Diff, as_json: bool, width: Option<usize>) -> anyhow::Result<ExitCode> {
+    let output = if as_json { json::render(diff) } else { text::diff::render(diff, terminal_style(width)) };
+    print(&output, diff.complete())
+}
+
+fn print(output: &str, complete: bool) -> anyhow::Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(output.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write to standard output")?,
     }
-    Ok(if answer.complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
 /// Colour only on a terminal and without `NO_COLOR` (<https://no-color.org>).

@@ -2,6 +2,7 @@
 
 mod call_details;
 pub(super) mod clock;
+pub mod diff;
 mod file_ops;
 mod footer;
 mod identity;

@@ -1,15 +1,17 @@
-//! Two clients of one server: a delay on the way of one of them.
+//! Two clients of one server: a delay on the way of one of them, and what a comparison says of it.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 
 use crate::{
     answer::{Answer, Rpc},
     check::{Check, Outcome, Stage},
     complaints::Complaints,
     machine::Machine,
-    nfslat::Trace,
+    nfslat::{self, Trace},
+    process::Finished,
     workload,
 };
 
@@ -30,11 +32,13 @@ const UNMOVED_NS: u64 = 5_000_000;
 const ENOUGH: u64 = 20;
 
 fn delay(machine: &Machine) -> Result<Outcome> {
-    let near = measure(machine)?;
+    let folder = tempfile::tempdir()?;
+    let recordings = ["near", "far"].map(|name| folder.path().join(name));
+    let near = measure(machine, &recordings[0])?;
     let network = ["netns", "exec", "b", "tc", "qdisc", "replace", "dev", "eth0", "root", "netem"];
     let status = Command::new("ip").args(network).args(["delay", "20ms", "limit", "100000"]).status()?;
     ensure!(status.success(), "delaying the way of client b: {status}");
-    let far = measure(machine)?;
+    let far = measure(machine, &recordings[1])?;
 
     let mut complaints = Complaints::default();
     for (key, before) in shortest(&near) {
@@ -54,7 +58,58 @@ fn delay(machine: &Machine) -> Result<Outcome> {
         let ops = shortest(&far).keys().filter(|(on, _)| on == mount).count();
         complaints.unless(ops >= 3, || format!("{mount}: only {ops} operations were used often enough"));
     }
+    let compared = nfslat::run(machine, [Path::new("diff"), &recordings[0], &recordings[1], Path::new("--json")])?;
+    blames_the_way(&mut complaints, &compared)?;
     complaints.settle()
+}
+
+/// What `nfslat diff` says.
+#[derive(Deserialize)]
+struct Diff {
+    conclusion: Conclusion,
+    places: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Conclusion {
+    slower: Option<char>,
+    layer: String,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    a_mount: String,
+    verdict: String,
+    part: Option<String>,
+    rtt_fastest: Option<Shift>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Shift {
+    shift_ns: i64,
+}
+
+/// The mount whose way was delayed is slower, by the delay, on its way; the other one is not.
+fn blames_the_way(complaints: &mut Complaints, compared: &Finished) -> Result<()> {
+    let diff: Diff = serde_json::from_str(&compared.stdout).with_context(|| format!("it said: {}", compared.stderr))?;
+    let Conclusion { slower, layer } = &diff.conclusion;
+    let on_the_way = ["network-path", "network-or-server"];
+    complaints.unless(*slower == Some('b') && on_the_way.contains(&layer.as_str()), || {
+        format!("the comparison blames {layer} of {slower:?}")
+    });
+    for (mount, verdicts) in MOUNTS.into_iter().zip([&["none", "not-enough-data"][..], &["slower"]]) {
+        let Some(place) = diff.places.iter().find(|place| place.a_mount == mount) else {
+            complaints.unless(false, || format!("nothing is compared on {mount}"));
+            continue;
+        };
+        let Place { verdict, part, rtt_fastest, .. } = place;
+        complaints.unless(verdicts.contains(&verdict.as_str()), || format!("{mount} is {verdict}, in {part:?}"));
+        let (expected, room) = expected(mount, "rtt");
+        let moved = rtt_fastest.as_ref().map_or(i64::MAX, |shift| shift.shift_ns);
+        complaints
+            .unless(moved.abs_diff(expected) <= room, || format!("{mount}: the fastest moved by {rtt_fastest:?}"));
+    }
+    Ok(())
 }
 
 /// How far the delay should move a part of the calls on a mount, and the room for that.
@@ -69,8 +124,8 @@ fn expected(mount: &str, part: &str) -> (i64, u64) {
 }
 
 /// Small calls only: a large one takes several round trips by itself.
-fn measure(machine: &Machine) -> Result<Answer> {
-    let trace = Trace::start(machine, ["--duration", "280"])?;
+fn measure(machine: &Machine, recording: &Path) -> Result<Answer> {
+    let trace = Trace::start(machine, [Path::new("--duration"), Path::new("280"), Path::new("-o"), recording])?;
     for mount in MOUNTS {
         workload::run(machine, &["nfs-meta", "--count", "3", "--dir", mount]).context(mount)?;
     }

@@ -1,0 +1,234 @@
+//! Two recordings beside each other.
+
+mod common;
+
+use common::{MS, S, Scene, US};
+use nfslat::{
+    analyse::diff::{Diff, Difference, Mode, Where, diff},
+    model::{Histogram, Loss, Recording, RpcPart, RpcSlice},
+    render::{Style, text},
+};
+
+use nfslat_common::sched::wait_flags::{LOCK_WRITE, MMAP_LOCK, UNINTERRUPTIBLE};
+
+const SECONDS: u64 = 30;
+
+/// A machine that makes some calls a second, of (operation, backlog, rtt, tail); they vary by a tenth and by the moment.
+fn machine(name: &str, a_second: u64, calls: &[(&str, u64, u64, u64)]) -> Recording {
+    let mut scene = Scene::new(SECONDS);
+    scene.recording.host.hostname = name.into();
+    scene.recording.host.boot_id = name.into();
+    let client = scene.mount("/mnt/data", &[1]);
+    for (op, backlog, rtt, tail) in calls {
+        scene.calls(client, 1, op, &[(*backlog, *rtt, *tail)]);
+    }
+    let mut recording = scene.recording;
+    recording.slices[0].rpc.clear();
+    for (second, slice) in (0_u64..).zip(&mut recording.slices) {
+        slice.rpc = (0_u32..)
+            .zip(calls)
+            .map(|(series, (_, backlog, rtt, tail))| {
+                let part = |ns: u64| {
+                    let mut part = RpcPart::default();
+                    for call in 0..a_second {
+                        let ns = ns + ns * ((second * 7 + call * 3) % 11) / 100;
+                        part.histogram.record(ns, 1);
+                        part.sum_ns += ns.cast_signed();
+                    }
+                    part
+                };
+                RpcSlice {
+                    series,
+                    count: a_second,
+                    transmissions: a_second,
+                    bytes_sent: 160 * a_second,
+                    bytes_received: 160 * a_second,
+                    backlog: part(*backlog),
+                    rtt: part(*rtt),
+                    tail: part(*tail),
+                    execute: part(backlog + rtt + tail),
+                    ..RpcSlice::default()
+                }
+            })
+            .collect();
+    }
+    recording
+}
+
+const HEALTHY: [(&str, u64, u64, u64); 2] =
+    [("GETATTR", 20 * US, 400 * US, 30 * US), ("READ", 20 * US, 900 * US, 60 * US)];
+
+fn with_more(backlog: u64, rtt: u64, tail: u64) -> Vec<(&'static str, u64, u64, u64)> {
+    HEALTHY.iter().map(|(op, b, r, t)| (*op, b + backlog, r + rtt, t + tail)).collect()
+}
+
+fn compared(a: &Recording, b: &Recording) -> Diff {
+    diff(a, b, None).unwrap()
+}
+
+#[test]
+fn two_healthy_machines_do_not_differ() {
+    let (a, b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 35, &HEALTHY));
+    let diff = compared(&a, &b);
+    assert_eq!((diff.mode, diff.conclusion.slower, diff.conclusion.layer.as_str()), (Mode::TwoHosts, None, "none"));
+    assert!(diff.calls.iter().all(|row| row.verdict == Difference::None), "{:?}", diff.calls);
+    assert!(diff.conclusion.claim.contains("No difference between vm-a and vm-b"), "{}", diff.conclusion.claim);
+}
+
+#[test]
+fn a_machine_does_not_differ_from_itself() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    let diff = compared(&a, &a);
+    assert_eq!((diff.mode, diff.conclusion.slower), (Mode::SameHost, None));
+    assert!(diff.places.iter().all(|row| row.execute.unwrap().shift_ns == 0));
+    assert!(diff.configuration.is_empty(), "{:?}", diff.configuration);
+}
+
+#[test]
+fn the_part_that_takes_longer_is_named_with_its_true_shift() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    for (more, part) in
+        [((0, 3 * MS, 0), Where::NetworkPath), ((3 * MS, 0, 0), Where::ClientQueue), ((0, 0, 3 * MS), Where::Receive)]
+    {
+        let b = machine("vm-b", 40, &with_more(more.0, more.1, more.2));
+        let diff = compared(&a, &b);
+        assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some('b'), Some(part)), "{:?}", diff.conclusion);
+        let shift = diff.places[0].execute.unwrap();
+        // The varied tenth is of the longer time.
+        let truth = (3 * MS).cast_signed();
+        assert!((truth..=truth * 11 / 10).contains(&shift.shift_ns), "{shift:?}");
+        assert!(shift.low_ns <= shift.shift_ns && shift.shift_ns <= shift.high_ns, "{shift:?}");
+    }
+}
+
+#[test]
+fn the_opposite_comparison_is_the_mirror() {
+    let (a, b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 30, &with_more(0, 3 * MS, 0)));
+    let (there, back) = (compared(&a, &b), compared(&b, &a));
+    assert_eq!((there.conclusion.slower, back.conclusion.slower), (Some('b'), Some('a')));
+    assert_eq!(there.conclusion.claim, back.conclusion.claim);
+    assert_eq!(there.conclusion.layer, back.conclusion.layer);
+    for (there, back) in there.calls.iter().zip(&back.calls) {
+        let (there, back) = (there.execute_p50.unwrap(), back.execute_p50.unwrap());
+        assert_eq!((there.low_ns, there.high_ns), (-back.high_ns, -back.low_ns));
+    }
+}
+
+#[test]
+fn before_and_after_the_server_may_have_changed_too() {
+    let (a, b) = (machine("vm-a", 40, &HEALTHY), machine("vm-a", 40, &with_more(0, 3 * MS, 0)));
+    assert_eq!(compared(&a, &b).places[0].part, Some(Where::NetworkOrServer));
+    let mut later = machine("vm-b", 40, &with_more(0, 3 * MS, 0));
+    later.window.start_unix_ns += 3_600 * S;
+    let diff = compared(&a, &later);
+    assert_eq!(diff.places[0].part, Some(Where::NetworkOrServer));
+    assert!(diff.warnings.iter().any(|warning| warning.contains("same time")), "{:?}", diff.warnings);
+}
+
+#[test]
+fn an_operation_that_is_slower_now_and_then_is_the_servers() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    let mut b = machine("vm-b", 40, &HEALTHY);
+    // Three of four calls take much longer; the rest, and so the path, do not.
+    for part in b.slices.iter_mut().flat_map(|slice| &mut slice.rpc) {
+        for part in [&mut part.rtt, &mut part.execute] {
+            let count = part.histogram.count();
+            part.histogram.record(9 * MS, 3 * count);
+        }
+        part.count *= 4;
+    }
+    let diff = compared(&a, &b);
+    assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some('b'), Some(Where::NetworkOrServer)), "{diff:?}");
+}
+
+#[test]
+fn two_mounts_of_one_export_are_told_apart() {
+    let twice = |more: u64| {
+        let mut recording = machine("vm", 40, &[HEALTHY[0], ("READ", 20 * US, 900 * US + more, 60 * US)]);
+        let (mut mount, mut client) = (recording.mounts[0].clone(), recording.clients[0].clone());
+        (mount.mount_point, mount.dev_minor) = ("/mnt/other".into(), 99);
+        (client.id, client.mounts) = (77, vec![1]);
+        recording.rpc_series[1].client_id = client.id;
+        recording.mounts.push(mount);
+        recording.clients.push(client);
+        recording
+    };
+    let diff = compared(&twice(0), &twice(3 * MS));
+    let verdicts: Vec<_> = diff.places.iter().map(|row| (row.b_mount.as_str(), row.verdict)).collect();
+    assert_eq!(verdicts, [("/mnt/data", Difference::None), ("/mnt/other", Difference::Slower)]);
+}
+
+#[test]
+fn stalls_of_more_work_are_no_difference() {
+    let with_stalls = |name: &str, a_second: u64, waits: u64| {
+        let mut recording = machine(name, a_second, &HEALTHY);
+        let mut scene = Scene { recording: recording.clone() };
+        let thread = scene.process(7, "fio");
+        scene.waits(thread, common::stacks::MUNMAP, UNINTERRUPTIBLE | MMAP_LOCK | LOCK_WRITE, &[(10 * MS, waits)]);
+        recording = scene.recording;
+        recording
+    };
+    let a = with_stalls("vm-a", 40, 100);
+    assert_eq!(compared(&a, &with_stalls("vm-b", 160, 400)).conclusion.slower, None);
+    let stormy = compared(&a, &with_stalls("vm-b", 40, 800)).conclusion;
+    assert_eq!((stormy.slower, stormy.layer.as_str()), (Some('b'), "memory-lock"));
+}
+
+#[test]
+fn few_calls_say_nothing() {
+    let (a, b) = (machine("vm-a", 1, &HEALTHY), machine("vm-b", 1, &with_more(0, 3 * MS, 0)));
+    let diff = compared(&a, &b);
+    assert_eq!((diff.conclusion.slower, diff.conclusion.layer.as_str()), (None, "unknown"));
+    assert!(diff.conclusion.claim.contains("not enough data"), "{}", diff.conclusion.claim);
+}
+
+#[test]
+fn a_busier_machine_is_not_a_slower_one() {
+    let (a, b) = (machine("vm-a", 10, &HEALTHY), machine("vm-b", 200, &HEALTHY));
+    let diff = compared(&a, &b);
+    assert_eq!(diff.conclusion.slower, None);
+    assert!(diff.warnings.iter().any(|warning| warning.contains("load")), "{:?}", diff.warnings);
+}
+
+#[test]
+fn incomplete_data_gives_no_clean_verdict() {
+    let (mut a, b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 40, &HEALTHY));
+    a.losses.push(Loss { what: "wait-table-full".into(), count: 1, meaning: "waits".into() });
+    let diff = compared(&a, &b);
+    assert!(!diff.complete() && diff.conclusion.claim.contains("incomplete"), "{}", diff.conclusion.claim);
+}
+
+#[test]
+fn recordings_with_other_limits_are_refused() {
+    let (a, mut b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 40, &HEALTHY));
+    b.options.pid = Some(7);
+    assert!(diff(&a, &b, None).unwrap_err().contains("second recording is limited to one process"));
+}
+
+#[test]
+fn recordings_without_calls_or_time_are_no_trouble() {
+    let nothing = Recording::default();
+    let a = machine("vm-a", 40, &HEALTHY);
+    for (a, b) in [(&a, &nothing), (&nothing, &a), (&nothing, &nothing)] {
+        let diff = compared(a, b);
+        assert_eq!(diff.conclusion.slower, None);
+        assert!(!text::diff::render(&diff, Style::default()).is_empty());
+    }
+    let mut empty = a.clone();
+    for part in empty.slices.iter_mut().flat_map(|slice| &mut slice.rpc) {
+        part.execute.histogram = Histogram::default();
+    }
+    assert_eq!(compared(&a, &empty).conclusion.layer, "unknown");
+}
+
+#[test]
+fn the_text_says_first_what_it_comes_to() {
+    let mut a = machine("vm-a", 40, &HEALTHY);
+    let mut b = machine("vm-\u{1b}[31mb", 40, &with_more(0, 20 * MS, 0));
+    a.window.start_unix_ns = 1_795_000_000 * S;
+    b.window.start_unix_ns = a.window.start_unix_ns;
+    b.host.kernel = "6.12.108-cloud-amd64".into();
+    let text = text::diff::render(&compared(&a, &b), Style { colour: false, width: 100 });
+    assert!(!text.contains('\u{1b}'), "{text}");
+    insta::assert_snapshot!(text);
+}
