@@ -4,8 +4,8 @@ mod common;
 
 use common::{MS, S, Scene, US};
 use nfslat::{
-    analyse::diff::{Diff, Difference, Mode, Where, diff},
-    model::{Histogram, Loss, Recording, RpcPart, RpcSlice},
+    analyse::diff::{CallRow, Diff, Difference, Mode, Where, Which, diff},
+    model::{Histogram, InFlight, Loss, Recording, RpcPart, RpcSlice},
     render::{Style, text},
 };
 
@@ -92,7 +92,12 @@ fn the_part_that_takes_longer_is_named_with_its_true_shift() {
     {
         let b = machine("vm-b", 40, &with_more(more.0, more.1, more.2));
         let diff = compared(&a, &b);
-        assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some('b'), Some(part)), "{:?}", diff.conclusion);
+        assert_eq!(
+            (diff.conclusion.slower, diff.places[0].part),
+            (Some(Which::B), Some(part)),
+            "{:?}",
+            diff.conclusion
+        );
         let shift = diff.places[0].execute.unwrap();
         // The varied tenth is of the longer time.
         let truth = (3 * MS).cast_signed();
@@ -105,7 +110,7 @@ fn the_part_that_takes_longer_is_named_with_its_true_shift() {
 fn the_opposite_comparison_is_the_mirror() {
     let (a, b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 30, &with_more(0, 3 * MS, 0)));
     let (there, back) = (compared(&a, &b), compared(&b, &a));
-    assert_eq!((there.conclusion.slower, back.conclusion.slower), (Some('b'), Some('a')));
+    assert_eq!((there.conclusion.slower, back.conclusion.slower), (Some(Which::B), Some(Which::A)));
     assert_eq!(there.conclusion.claim, back.conclusion.claim);
     assert_eq!(there.conclusion.layer, back.conclusion.layer);
     for (there, back) in there.calls.iter().zip(&back.calls) {
@@ -128,7 +133,7 @@ fn before_and_after_the_server_may_have_changed_too() {
 #[test]
 fn an_operation_that_is_slower_now_and_then_is_the_servers() {
     let a = machine("vm-a", 40, &HEALTHY);
-    let mut b = machine("vm-b", 40, &HEALTHY);
+    let mut b = machine("vm-b", 10, &HEALTHY);
     // Three of four calls take much longer; the rest, and so the path, do not.
     for part in b.slices.iter_mut().flat_map(|slice| &mut slice.rpc) {
         for part in [&mut part.rtt, &mut part.execute] {
@@ -138,7 +143,11 @@ fn an_operation_that_is_slower_now_and_then_is_the_servers() {
         part.count *= 4;
     }
     let diff = compared(&a, &b);
-    assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some('b'), Some(Where::NetworkOrServer)), "{diff:?}");
+    assert_eq!(
+        (diff.conclusion.slower, diff.places[0].part),
+        (Some(Which::B), Some(Where::NetworkOrServer)),
+        "{diff:?}"
+    );
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn stalls_of_more_work_are_no_difference() {
     let a = with_stalls("vm-a", 40, 100);
     assert_eq!(compared(&a, &with_stalls("vm-b", 160, 400)).conclusion.slower, None);
     let stormy = compared(&a, &with_stalls("vm-b", 40, 800)).conclusion;
-    assert_eq!((stormy.slower, stormy.layer.as_str()), (Some('b'), "memory-lock"));
+    assert_eq!((stormy.slower, stormy.layer.as_str()), (Some(Which::B), "memory-lock"));
 }
 
 #[test]
@@ -183,11 +192,121 @@ fn few_calls_say_nothing() {
 }
 
 #[test]
+fn one_slow_operation_is_not_the_paths() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    let diff = compared(&a, &machine("vm-b", 40, &[HEALTHY[0], ("READ", 20 * US, 20 * MS, 60 * US)]));
+    assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some(Which::B), Some(Where::NetworkOrServer)));
+}
+
+#[test]
+fn a_slow_operation_that_is_rare_is_not_lost_among_the_others() {
+    let slow = |more: u64| {
+        let mut recording = machine("vm", 200, &[HEALTHY[0], ("COMMIT", 20 * US, 900 * US + more, 60 * US)]);
+        for slice in &mut recording.slices {
+            let mut part = RpcPart::default();
+            part.histogram.record(980 * US + more, 3);
+            slice.rpc[1] = RpcSlice { execute: part.clone(), rtt: part, count: 3, ..slice.rpc[1].clone() };
+        }
+        recording
+    };
+    let diff = compared(&slow(0), &slow(5 * MS));
+    assert_eq!((diff.conclusion.slower, diff.places[0].b_slower), (Some(Which::B), 1), "{:?}", diff.conclusion);
+}
+
+#[test]
+fn calls_of_one_moment_say_nothing() {
+    let burst = |name: &str, more: u64| {
+        let mut recording = machine(name, 1_000, &with_more(0, more, 0));
+        recording.slices.iter_mut().skip(1).for_each(|slice| slice.rpc.clear());
+        recording
+    };
+    let diff = compared(&burst("vm-a", 0), &burst("vm-b", 3 * MS));
+    assert_eq!((diff.conclusion.slower, diff.conclusion.layer.as_str()), (None, "unknown"), "{:?}", diff.conclusion);
+}
+
+#[test]
+fn calls_of_other_sizes_are_not_compared() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    let mut b = machine("vm-b", 40, &[HEALTHY[0], ("READ", 20 * US, 9 * MS, 60 * US)]);
+    for slice in &mut b.slices {
+        slice.rpc[1].bytes_received = slice.rpc[1].count << 20;
+    }
+    let diff = compared(&a, &b);
+    assert_eq!((diff.conclusion.slower, diff.places[0].operations), (None, 1), "{:?}", diff.conclusion);
+    assert!(diff.warnings.iter().any(|warning| warning.contains("READ")), "{:?}", diff.warnings);
+}
+
+#[test]
+fn slow_calls_that_the_median_does_not_show_are_told() {
+    let a = machine("vm-a", 40, &HEALTHY);
+    let mut b = machine("vm-b", 40, &HEALTHY);
+    for part in b.slices.iter_mut().flat_map(|slice| &mut slice.rpc) {
+        part.execute.histogram.record(900 * MS, 12);
+    }
+    let conclusion = compared(&a, &b).conclusion;
+    assert_eq!((conclusion.slower, conclusion.layer.as_str()), (None, "unknown"));
+    assert!(conclusion.claim.contains("slowest tenth"), "{}", conclusion.claim);
+}
+
+#[test]
 fn a_busier_machine_is_not_a_slower_one() {
     let (a, b) = (machine("vm-a", 10, &HEALTHY), machine("vm-b", 200, &HEALTHY));
     let diff = compared(&a, &b);
     assert_eq!(diff.conclusion.slower, None);
     assert!(diff.warnings.iter().any(|warning| warning.contains("load")), "{:?}", diff.warnings);
+}
+
+#[test]
+fn a_machine_whose_load_makes_it_slower_is_not_blamed() {
+    let a = machine("vm-a", 10, &HEALTHY);
+    let mut scene = Scene { recording: machine("vm-b", 40, &HEALTHY) };
+    let thread = scene.process(7, "fio");
+    scene.waits(thread, common::stacks::NFS_RPC, UNINTERRUPTIBLE, &[(20 * MS, 500)]);
+    let mut b = scene.recording;
+    // Most calls queue; the fastest do not.
+    for part in b.slices.iter_mut().flat_map(|slice| &mut slice.rpc) {
+        for part in [&mut part.rtt, &mut part.execute] {
+            part.histogram.record(3 * MS, 5 * part.histogram.count());
+        }
+        part.count *= 6;
+    }
+    let diff = compared(&a, &b);
+    assert_eq!((diff.places[0].part, diff.conclusion.slower), (Some(Where::Load), None), "{:?}", diff.conclusion);
+    assert!(diff.conclusion.claim.contains("busier"), "{}", diff.conclusion.claim);
+}
+
+#[test]
+fn a_server_that_answers_only_one_of_the_two_is_named() {
+    let (a, mut b) = (machine("vm-a", 40, &HEALTHY), machine("vm-b", 0, &HEALTHY));
+    for slice in &mut b.slices {
+        slice.rpc.clear();
+    }
+    b.in_flight.push(InFlight {
+        client_id: b.clients[0].id,
+        program: 100_003,
+        version: 4,
+        op: "READ".into(),
+        age_ns: 25 * S,
+        ..InFlight::default()
+    });
+    let diff = compared(&a, &b);
+    assert_eq!((diff.conclusion.slower, diff.places[0].part), (Some(Which::B), Some(Where::Unanswered)), "{diff:?}");
+    assert!(diff.conclusion.claim.contains("does not answer"), "{}", diff.conclusion.claim);
+}
+
+#[test]
+fn hours_are_compared_by_as_many_moments_as_minutes() {
+    const SLICES: usize = 7_200;
+    let long = |name: &str| {
+        let mut recording = machine(name, 5, &HEALTHY);
+        let minute = recording.slices.clone();
+        recording.slices = minute.iter().cycle().take(SLICES).cloned().collect();
+        recording
+    };
+    let diff = compared(&long("vm-a"), &long("vm-b"));
+    assert_eq!(diff.calls.len(), 2);
+    let alike = |row: &CallRow| row.verdict == Difference::None && row.a_count == 5 * SLICES as u64;
+    assert!(diff.calls.iter().all(alike), "{:?}", diff.calls);
 }
 
 #[test]

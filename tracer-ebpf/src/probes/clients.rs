@@ -1,7 +1,7 @@
 //! Which mount an RPC client belongs to: learnt from NFS tracepoints whose first argument leads
 //! to an inode, whose superblock has the device number and, behind `s_fs_info`, the client.
 //!
-//! Kernels from 6.12 on also show it in sysfs; this way works on all, with VAST's client too.
+//! Kernels from 6.12 on also show it in sysfs; this way works on all whose types are known, with VAST's client too.
 
 use aya_ebpf::{bindings::BPF_ANY, macros::raw_tracepoint, programs::RawTracePointContext};
 use nfslat_common::{config::RpcOffsets, loss::LossKind, rpc::ClientInfo};

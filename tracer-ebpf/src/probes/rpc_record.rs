@@ -62,12 +62,17 @@ fn count(ctx: &TracePointContext) -> Option<()> {
     let stats = unsafe { &mut *stats };
     stats.name = name;
     stats.count += 1;
-    let first = stats.count == 1;
+    rpc::add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, stats.count == 1);
+    // A call that was never sent has neither (`rpc_count_iostats_metrics`, `net/sunrpc/stats.c`).
+    if backlog_ns == 0 && rtt_ns == 0 {
+        stats.unsent += 1;
+        return Some(());
+    }
+    let first = stats.count - stats.unsent == 1;
     let tail_ns = execute_ns - backlog_ns - rtt_ns;
     rpc::add_part(&mut stats.parts[part::BACKLOG], key, part::BACKLOG, backlog_ns, first);
     rpc::add_part(&mut stats.parts[part::RTT], key, part::RTT, rtt_ns, first);
     rpc::add_part(&mut stats.parts[part::TAIL], key, part::TAIL, tail_ns, first);
-    rpc::add_part(&mut stats.parts[part::EXECUTE], key, part::EXECUTE, execute_ns, first);
     Some(())
 }
 

@@ -223,7 +223,7 @@ impl Session {
         for pass in 1..=PASSES {
             self.set_control(phase, pass == PASSES)?;
             self.run_over_threads("close_window")?;
-            if self.control()?.left == 0 {
+            if pass == PASSES || self.control()?.left == 0 {
                 break;
             }
             std::thread::sleep(BETWEEN_PASSES);

@@ -40,7 +40,8 @@ Examples:
   nfslat flamegraph run.nfslat -o off.svg      its blocked time as a picture, by stack and wait class
   sudo nfslat doctor                           what can be measured on this kernel, and what not
 
-Exit codes: 0 done; 2 could not run; 3 ran, but the data is incomplete (the answer says what is missing).";
+Exit codes: 0 done; 1 what --fail-on names was found; 2 could not run; 3 ran, but the data is incomplete
+(the answer says what is missing).";
 
 #[derive(Debug, Subcommand)]
 enum Command {

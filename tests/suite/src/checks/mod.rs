@@ -40,6 +40,7 @@ pub static ALL: &[Check] = &[
     input::HELP,
     recording::UNREADABLE,
     recording::SAME_ANSWER,
+    recording::COMPARED,
     recording::FULL_DISK,
     lifetime::DURATION,
     lifetime::COMMAND,

@@ -135,6 +135,7 @@ fn by_record(machine: &Machine) -> Result<Outcome> {
         // Each time is cut to whole microseconds.
         let least_ns = (inner.execute_ms - 1) * 1_000_000 - i64::try_from(seen.count)? * 1_000;
         let most_ns = (outer.execute_ms + 1) * 1_000_000;
+        // How long those took that were lost nobody knows.
         let is_right = seen.execute_ns <= most_ns && (seen.execute_ns >= least_ns || lost > 0);
         complaints.unless(is_right, || {
             format!("{name}: {} ns, should be {} to {} ms", seen.execute_ns, inner.execute_ms, outer.execute_ms)
@@ -142,6 +143,16 @@ fn by_record(machine: &Machine) -> Result<Outcome> {
     }
     let calls: u64 = inner.values().map(|op| op.ops).sum();
     complaints.unless(calls > 100, || format!("only {calls} calls were made"));
+    complaints.unless(lost * 5 <= calls, || format!("{lost} of {calls} calls were lost"));
+    // Before 6.1 nothing leads from a call to its mount.
+    if machine::kernel_is_at_least(6, 1)? {
+        let row = answer.layers.iter().find(|row| row.mounts == [mount.path()]);
+        let verdict = row.map(|row| row.verdict.as_str());
+        let strong = ["healthy", "client-queue", "receive", "wake"];
+        complaints.unless(verdict.is_some_and(|verdict| !strong.contains(&verdict)), || {
+            format!("without errors, queues and retries the verdict is {verdict:?}")
+        });
+    }
     complaints.settle()
 }
 

@@ -24,6 +24,9 @@ pub(super) const FULL_DISK: Check = Check { name: "recording::full_disk", stage:
 /// What is no recording is refused, and the error says what is wrong with it.
 pub(super) const UNREADABLE: Check = Check { name: "recording::unreadable", stage: Stage::Tool, run: unreadable };
 
+/// `diff` finds no difference between a recording and itself, and tells scripts what came of it.
+pub(super) const COMPARED: Check = Check { name: "recording::compared_with_itself", stage: Stage::Tool, run: compared };
+
 fn record(machine: &Machine, path: &Path) -> Result<Finished> {
     let path = path.to_string_lossy();
     Trace::start(machine, ["--duration", "2", "-o", &path])?.finish(PATIENCE)
@@ -43,6 +46,28 @@ fn same_answer(machine: &Machine) -> Result<Outcome> {
         complaints.unless(traced[part] == reported[part], || format!("{part}: {} or {}", traced[part], reported[part]));
     }
     complaints.unless(text.stdout.lines().count() > 3, || format!("the text is {:?}", text.stdout));
+    complaints.settle()
+}
+
+fn compared(machine: &Machine) -> Result<Outcome> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("run.nfslat");
+    let code = record(machine, &path)?.code();
+    let path = path.to_string_lossy();
+    let mut complaints = Complaints::default();
+    let json = nfslat::run(machine, ["diff", &path, &path, "--json"])?;
+    complaints.unless(json.code() == code, || format!("it ended with {}, the trace with {code:?}", json.status));
+    let diff: Value = serde_json::from_str(&json.stdout).with_context(|| format!("diff: {}", json.stderr))?;
+    complaints.unless(diff["schema"] == "nfslat-diff/1", || format!("the schema is {}", diff["schema"]));
+    complaints.unless(diff["conclusion"]["slower"].is_null(), || format!("it comes to {}", diff["conclusion"]));
+    // Without NFS there is nothing to compare calls by.
+    for (what, expected) in [("slower,b-slower", code), ("unknown", Some(1))] {
+        let ended = nfslat::run(machine, ["diff", &path, &path, "--fail-on", what])?;
+        complaints.unless(ended.code() == expected, || format!("--fail-on {what} ended with {}", ended.status));
+    }
+    let missing = nfslat::run(machine, ["diff", &path, "/nowhere/b.nfslat"])?;
+    complaints.unless(missing.code() == Some(2), || format!("without the other it ended with {}", missing.status));
+    complaints.unless(missing.stderr.contains("/nowhere/b.nfslat"), || format!("it said {:?}", missing.stderr));
     complaints.settle()
 }
 

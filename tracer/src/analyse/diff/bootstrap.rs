@@ -2,15 +2,17 @@
 //!
 //! Quantiles are the inverse of the empirical distribution function (definition 1 of Hyndman and Fan, *Sample Quantiles in
 //! Statistical Packages*, 1996). The interval is the percentile interval of a circular block bootstrap (Politis and Romano, *A
-//! Circular Block-Resampling Procedure for Stationary Data*, 1992) over the slices of each recording: calls of one moment have
-//! much in common, so it is moments that are drawn, not calls. Blocks are as many slices long as the cube root of their number.
+//! Circular Block-Resampling Procedure for Stationary Data*, 1992) over the moments of each recording: calls of one moment have
+//! much in common, so it is moments that are drawn, not calls. Blocks are as many moments long as the cube root of their number.
+
+use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use serde::Serialize;
 
 use crate::model::Histogram;
 
-/// How often slices are drawn.
+/// How often moments are drawn.
 const DRAWS: usize = 1_000;
 
 /// What lies within the interval, in drawn values of every hundred.
@@ -38,23 +40,24 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Of values by slice; `None` if there are none. Draws by the seed, which must be another one for another recording.
-    pub(super) fn of(slices: &[Histogram], quantile: f64, seed: u64) -> Option<Self> {
+    /// Of values by moment, of so many `moments` in all; `None` if there are none. Draws by the seed, which must be another
+    /// one for another recording.
+    pub(super) fn of(used: &BTreeMap<usize, Histogram>, moments: usize, quantile: f64, seed: u64) -> Option<Self> {
         let mut all = Histogram::default();
-        slices.iter().for_each(|slice| all.merge(slice));
+        used.values().for_each(|moment| all.merge(moment));
         let quantile_ns = all.quantile(quantile)?;
         let values: Vec<u64> = all.iter().map(|(value, _)| value).collect();
         let place = |value: u64| values.binary_search(&value).unwrap_or_default();
-        let slices: Vec<Vec<(usize, u64)>> =
-            slices.iter().map(|slice| slice.iter().map(|(value, count)| (place(value), count)).collect()).collect();
-        let block = (slices.len() as f64).cbrt().ceil() as usize;
+        let places = |moment: &Histogram| moment.iter().map(|(value, count)| (place(value), count)).collect::<Vec<_>>();
+        let used: BTreeMap<usize, Vec<(usize, u64)>> = used.iter().map(|(&at, moment)| (at, places(moment))).collect();
+        let block = (moments as f64).cbrt().ceil() as usize;
         let mut rng = Rng::with_seed(seed);
         let mut drawn: Vec<u64> = (0..DRAWS)
             .filter_map(|_| {
                 let mut counts = vec![0_u64; values.len()];
-                let starts = std::iter::repeat_with(|| rng.usize(..slices.len()));
-                let chosen = starts.flat_map(|start| start..start + block).take(slices.len());
-                for (place, count) in chosen.flat_map(|index| &slices[index % slices.len()]) {
+                let starts = std::iter::repeat_with(|| rng.usize(..moments));
+                let chosen = starts.flat_map(|start| start..start + block).take(moments);
+                for (place, count) in chosen.filter_map(|at| used.get(&(at % moments))).flatten() {
                     counts[*place] = counts[*place].saturating_add(*count);
                 }
                 quantile_of(&values, &counts, quantile)
@@ -97,8 +100,8 @@ fn quantile_of(values: &[u64], counts: &[u64], quantile: f64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Slices with `calls` values each, spread like the waiting times of a queue around a median of `median_ns`.
-    fn slices(rng: &mut Rng, number: usize, calls: usize, median_ns: f64) -> Vec<Histogram> {
+    /// Moments with `calls` values each, spread like the waiting times of a queue around a median of `median_ns`.
+    fn moments(rng: &mut Rng, number: usize, calls: usize, median_ns: f64) -> BTreeMap<usize, Histogram> {
         let draw = |rng: &mut Rng| {
             let mut histogram = Histogram::default();
             for _ in 0..calls {
@@ -108,7 +111,7 @@ mod tests {
             }
             histogram
         };
-        (0..number).map(|_| draw(rng)).collect()
+        (0..number).map(|at| (at, draw(rng))).collect()
     }
 
     #[test]
@@ -117,8 +120,8 @@ mod tests {
         let mut rng = Rng::with_seed(7);
         let held = (0..TRIALS)
             .filter(|trial| {
-                let (a, b) = (slices(&mut rng, 40, 25, 1e6), slices(&mut rng, 40, 25, 1.3e6));
-                let sample = |slices: &[Histogram], seed| Sample::of(slices, 0.5, seed).unwrap();
+                let (a, b) = (moments(&mut rng, 40, 25, 1e6), moments(&mut rng, 40, 25, 1.3e6));
+                let sample = |used: &BTreeMap<_, _>, seed| Sample::of(used, 40, 0.5, seed).unwrap();
                 let shift = sample(&a, 2 * trial).shift_to(&sample(&b, 2 * trial + 1));
                 (shift.low_ns..=shift.high_ns).contains(&300_000)
             })
@@ -129,8 +132,8 @@ mod tests {
     #[test]
     fn the_opposite_comparison_is_the_mirror() {
         let mut rng = Rng::with_seed(1);
-        let a = Sample::of(&slices(&mut rng, 10, 20, 1e6), 0.5, 1).unwrap();
-        let b = Sample::of(&slices(&mut rng, 12, 20, 2e6), 0.5, 2).unwrap();
+        let a = Sample::of(&moments(&mut rng, 10, 20, 1e6), 10, 0.5, 1).unwrap();
+        let b = Sample::of(&moments(&mut rng, 12, 20, 2e6), 12, 0.5, 2).unwrap();
         let (there, back) = (a.shift_to(&b), b.shift_to(&a));
         assert_eq!((there.a_ns, there.b_ns, there.shift_ns), (back.b_ns, back.a_ns, -back.shift_ns));
         assert_eq!((there.low_ns, there.high_ns), (-back.high_ns, -back.low_ns));
@@ -138,14 +141,14 @@ mod tests {
 
     #[test]
     fn a_recording_is_no_different_from_itself() {
-        let all = slices(&mut Rng::with_seed(3), 20, 10, 5e6);
-        let shift = Sample::of(&all, 0.5, 9).unwrap().shift_to(&Sample::of(&all, 0.5, 9).unwrap());
+        let all = moments(&mut Rng::with_seed(3), 20, 10, 5e6);
+        let shift = Sample::of(&all, 20, 0.5, 9).unwrap().shift_to(&Sample::of(&all, 20, 0.5, 9).unwrap());
         assert_eq!((shift.shift_ns, shift.low_ns, shift.high_ns), (0, 0, 0));
     }
 
     #[test]
     fn no_values_have_no_quantile() {
-        assert!(Sample::of(&[], 0.5, 1).is_none());
-        assert!(Sample::of(&[Histogram::default()], 0.5, 1).is_none());
+        assert!(Sample::of(&BTreeMap::new(), 0, 0.5, 1).is_none());
+        assert!(Sample::of(&BTreeMap::from([(0, Histogram::default())]), 1, 0.5, 1).is_none());
     }
 }

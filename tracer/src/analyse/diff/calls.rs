@@ -1,7 +1,7 @@
 //! NFS calls of two recordings, operation by operation.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
@@ -30,10 +30,13 @@ pub enum Difference {
 }
 
 /// Fewer calls than this say nothing.
-const ENOUGH_CALLS: u64 = 50;
+pub(super) const ENOUGH_CALLS: u64 = 50;
 
-/// Nor do calls of fewer slices (about seconds): what they have in common may be the moment.
-const ENOUGH_SLICES: usize = 5;
+/// Nor do calls of fewer moments (seconds, in a short recording): what they have in common may be the moment.
+const ENOUGH_MOMENTS: usize = 5;
+
+/// Sizes of calls that differ by so many bytes, and by a factor of 2, are of other work.
+const OTHER_SIZE: u64 = 16 << 10;
 
 /// Differences matter from this length on.
 const MATTERS_NS: f64 = 100_000.0;
@@ -74,31 +77,52 @@ pub struct CallRow {
     pub execute_p90: Option<Shift>,
     /// What that comes to, by the median of the whole.
     pub verdict: Difference,
+    /// True if there are calls enough, of moments enough, and of like sizes.
+    #[serde(skip)]
+    pub(super) is_comparable: bool,
+}
+
+impl CallRow {
+    /// True if a call of one moves far more than one of the other: then a difference is the work's.
+    pub(super) fn is_of_other_size(&self) -> bool {
+        let (less, more) = (self.a_bytes.min(self.b_bytes), self.a_bytes.max(self.b_bytes));
+        more >= less.saturating_mul(2) && more - less >= OTHER_SIZE
+    }
+}
+
+/// Calls of a recording, and what its moments are drawn by.
+pub(super) struct Gathered {
+    calls: BTreeMap<Key, Calls>,
+    seed: u64,
+}
+
+impl Gathered {
+    pub(super) fn of(recording: &Recording, crowded: &BTreeSet<String>) -> Self {
+        Self { calls: calls(recording, crowded), seed: seed(recording) }
+    }
 }
 
 /// Operations that both recordings have, most calls first.
-pub(super) fn rows(a: &Recording, b: &Recording, crowded: &BTreeSet<String>) -> Vec<CallRow> {
-    let (seed_a, seed_b) = (seed(a), seed(b));
-    let others = calls(b, crowded);
-    let mut rows: Vec<_> = calls(a, crowded)
-        .into_iter()
-        .filter_map(|(key, a)| {
-            let b = others.get(&key)?;
-            Some(row(key, (&a, seed_a), (b, seed_b)))
-        })
-        .collect();
+pub(super) fn rows(a: &Gathered, b: &Gathered) -> Vec<CallRow> {
+    let common = a.calls.iter().filter_map(|(key, calls)| Some((key, calls, b.calls.get(key)?)));
+    let mut rows: Vec<_> = common.map(|(key, first, second)| row(key, (first, a.seed), (second, b.seed))).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.a_count.saturating_add(row.b_count)));
     rows
 }
 
 /// Operations that one recording has and the other lacks.
-pub(super) fn only_in_one(a: &Recording, b: &Recording, crowded: &BTreeSet<String>) -> Vec<Lacking> {
-    let (a, b) = (calls(a, crowded), calls(b, crowded));
-    let lacking =
-        |(source, op): &Key, a_count, b_count| Lacking { source: source.clone(), op: op.clone(), a_count, b_count };
-    let first = a.iter().filter(|(key, _)| !b.contains_key(*key)).map(|(key, calls)| lacking(key, calls.count, 0));
-    let second = b.iter().filter(|(key, _)| !a.contains_key(*key)).map(|(key, calls)| lacking(key, 0, calls.count));
-    first.chain(second).collect()
+pub(super) fn only_in_one(a: &Gathered, b: &Gathered) -> Vec<Lacking> {
+    let lacking = |(source, op): &Key, a_count, b_count| {
+        let (source, op) = (source.clone(), op.clone());
+        Lacking { source, op, a_count, b_count }
+    };
+    let alone = |one: &'_ Gathered, other: &Gathered| -> Vec<(Key, u64)> {
+        let calls = one.calls.iter().filter(|(key, _)| !other.calls.contains_key(*key));
+        calls.map(|(key, calls)| (key.clone(), calls.count)).collect()
+    };
+    let first = alone(a, b).into_iter().map(|(key, count)| lacking(&key, count, 0)).collect::<Vec<_>>();
+    let second = alone(b, a).into_iter().map(|(key, count)| lacking(&key, 0, count));
+    first.into_iter().chain(second).collect()
 }
 
 /// Another one for each recording, and always the same for one: an answer can be repeated, and two recordings are not drawn
@@ -109,18 +133,18 @@ fn seed(recording: &Recording) -> u64 {
     hasher.finish()
 }
 
-fn row((source, op): Key, (a, seed_a): (&Calls, u64), (b, seed_b): (&Calls, u64)) -> CallRow {
-    let shift = |part: usize, quantile: f64| {
-        let first = Sample::of(&a.parts[part], quantile, seed_a)?;
-        Some(first.shift_to(&Sample::of(&b.parts[part], quantile, seed_b)?))
-    };
+fn row((source, op): &Key, (a, seed_a): (&Calls, u64), (b, seed_b): (&Calls, u64)) -> CallRow {
     let bytes = |calls: &Calls| calls.bytes / calls.count.saturating_add(calls.resent).max(1);
-    let execute_p50 = shift(PARTS - 1, 0.5);
-    let enough = |calls: &Calls| calls.count >= ENOUGH_CALLS && calls.slices >= ENOUGH_SLICES;
-    let verdict = execute_p50.filter(|_| enough(a) && enough(b)).map_or(Difference::NotEnoughData, difference);
-    CallRow {
-        source,
-        op,
+    let has_enough = |calls: &Calls| calls.count >= ENOUGH_CALLS && calls.used >= ENOUGH_MOMENTS;
+    let enough = has_enough(a) && has_enough(b);
+    // What is not enough is not drawn from: that costs most, and there may be many such operations.
+    let shift = |part: usize, quantile: f64| {
+        let first = enough.then(|| Sample::of(&a.parts[part], a.moments, quantile, seed_a)).flatten()?;
+        Some(first.shift_to(&Sample::of(&b.parts[part], b.moments, quantile, seed_b)?))
+    };
+    let mut row = CallRow {
+        source: source.clone(),
+        op: op.clone(),
         a_count: a.count,
         b_count: b.count,
         a_resent: a.resent,
@@ -131,10 +155,14 @@ fn row((source, op): Key, (a, seed_a): (&Calls, u64), (b, seed_b): (&Calls, u64)
         rtt_p50: shift(1, 0.5),
         rtt_p5: shift(1, 0.05),
         tail_p50: shift(2, 0.5),
-        execute_p50,
+        execute_p50: shift(PARTS - 1, 0.5),
         execute_p90: shift(PARTS - 1, 0.9),
-        verdict,
-    }
+        verdict: Difference::NotEnoughData,
+        is_comparable: false,
+    };
+    row.is_comparable = enough && row.execute_p50.is_some() && !row.is_of_other_size();
+    row.verdict = row.execute_p50.filter(|_| row.is_comparable).map_or(Difference::NotEnoughData, difference);
+    row
 }
 
 /// What a shift comes to: it has to be certain, and large enough to matter.

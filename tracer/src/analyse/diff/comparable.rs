@@ -1,16 +1,19 @@
 //! What keeps two recordings from being compared, or weakens the comparison.
 
-use super::{Difference, Mode, places::PlaceRow};
+use super::{
+    CallRow, Mode,
+    places::{LOAD, PlaceRow, Which},
+};
 use crate::{
-    analyse::{Answer, units::duration},
+    analyse::{
+        Answer,
+        units::{count, duration},
+    },
     model::Recording,
 };
 
 /// Windows whose lengths differ by more than this are not alike.
 const LENGTHS: u64 = 3;
-
-/// A rate of calls that is so many times the other's is another load.
-const LOADS: f64 = 3.0;
 
 /// Shorter windows have too few moments.
 const SHORT_NS: u64 = 5_000_000_000;
@@ -30,14 +33,15 @@ pub(super) fn refusal(a: &Recording, b: &Recording) -> Option<String> {
     Some(format!("only the {one} recording is limited to one {what}: record both in the same way"))
 }
 
-/// True if the windows of two machines overlap.
+/// True if the windows of two machines are of the same time, for half of the shorter one at least.
 pub(super) fn at_once(a: &Answer, b: &Answer, mode: Mode) -> bool {
     let end = |answer: &Answer| answer.window.start_unix_ns.saturating_add(answer.window.duration_ns);
-    mode == Mode::TwoHosts && a.window.start_unix_ns < end(b) && b.window.start_unix_ns < end(a)
+    let overlap = end(a).min(end(b)).saturating_sub(a.window.start_unix_ns.max(b.window.start_unix_ns));
+    mode == Mode::TwoHosts && overlap > 0 && overlap >= a.window.duration_ns.min(b.window.duration_ns) / 2
 }
 
 /// What weakens the comparison.
-pub(super) fn warnings(a: &Answer, b: &Answer, mode: Mode, places: &[PlaceRow]) -> Vec<String> {
+pub(super) fn warnings(a: &Answer, b: &Answer, mode: Mode, places: &[PlaceRow], calls: &[CallRow]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (answer, which) in [(a, "first"), (b, "second")] {
         if !answer.complete {
@@ -56,20 +60,27 @@ pub(super) fn warnings(a: &Answer, b: &Answer, mode: Mode, places: &[PlaceRow]) 
     if mode == Mode::TwoHosts && !at_once(a, b, mode) {
         warnings.push("they are not of the same time: the server and the network may have changed in between".into());
     }
+    if mode == Mode::SameHost && a.window.start_unix_ns > b.window.start_unix_ns {
+        warnings.push("the first recording is the later one: what is called before came after".into());
+    }
+    for row in calls.iter().filter(|row| row.is_of_other_size()) {
+        let (a, b) = (count(row.a_bytes), count(row.b_bytes));
+        warnings.push(format!("{} on {} is of {a} and {b} bytes a call: not compared", row.op, row.source));
+    }
     if a.options.min_wait_ns != b.options.min_wait_ns {
         warnings.push("waits were looked at from different lengths on (--min-wait)".into());
     }
     for place in places {
-        let (slow, fast) = match place.verdict {
-            Difference::Slower => (place.b_rate, place.a_rate),
-            Difference::Faster => (place.a_rate, place.b_rate),
-            _ => (place.a_rate.max(place.b_rate), place.a_rate.min(place.b_rate)),
+        let (own, other) = match place.slower {
+            Some(Which::A) => (place.a_rate, place.b_rate),
+            Some(Which::B) => (place.b_rate, place.a_rate),
+            None => (place.a_rate.max(place.b_rate), place.a_rate.min(place.b_rate)),
         };
-        if slow > fast * LOADS {
+        if own >= other * LOAD && own > 0.0 {
+            let which = if place.slower.is_some() { "the slower one" } else { "one" };
             warnings.push(format!(
-                "on {} {} makes {slow:.1} calls a second, the other {fast:.1}: load makes calls slower by itself",
-                place.source,
-                if place.part.is_some() { "the slower one" } else { "one" },
+                "on {} {which} makes {own:.1} calls a second, the other {other:.1}: load makes calls slower by itself",
+                place.source
             ));
         }
     }

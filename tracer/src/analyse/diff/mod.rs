@@ -16,9 +16,10 @@ use serde::Serialize;
 use super::answer;
 use crate::model::{Host, Recording, Window};
 pub use bootstrap::Shift;
+use calls::Gathered;
 pub use calls::{CallRow, Difference};
 pub use configuration::Setting;
-pub use places::{PlaceRow, Where};
+pub use places::{PlaceRow, Where, Which};
 pub use stalls::StallRow;
 pub use verdict::{Conclusion, interval};
 
@@ -108,10 +109,19 @@ pub fn diff(first: &Recording, second: &Recording, mode: Option<Mode>) -> Result
     let mode = mode.unwrap_or(if same { Mode::SameHost } else { Mode::TwoHosts });
     let (a, b) = (answer(first), answer(second));
     let crowded = gather::crowded([first, second]);
-    let calls = calls::rows(first, second, &crowded);
-    let places = places::rows(&calls, &crowded, (&a, &b), comparable::at_once(&a, &b, mode));
+    let gathered = [first, second].map(|recording| Gathered::of(recording, &crowded));
+    let calls = calls::rows(&gathered[0], &gathered[1]);
+    let only_in_one = calls::only_in_one(&gathered[0], &gathered[1]);
+    let context = places::Context {
+        crowded: &crowded,
+        a: &a,
+        b: &b,
+        only_in_one: &only_in_one,
+        at_once: comparable::at_once(&a, &b, mode),
+    };
+    let places = places::rows(&calls, &context);
     let stalls = stalls::rows(&a, &b);
-    let warnings = comparable::warnings(&a, &b, mode, &places);
+    let warnings = comparable::warnings(&a, &b, mode, &places, &calls);
     let facts = verdict::Facts { a: &a, b: &b, mode, places: &places, stalls: &stalls, warnings: &warnings };
     let side = |recording: &Recording, answer: &super::Answer| Side {
         host: answer.host.clone(),
@@ -125,7 +135,7 @@ pub fn diff(first: &Recording, second: &Recording, mode: Option<Mode>) -> Result
         conclusion: facts.conclude(),
         a: side(first, &a),
         b: side(second, &b),
-        only_in_one: calls::only_in_one(first, second, &crowded),
+        only_in_one,
         warnings,
         places,
         calls,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
+    Lacking,
     bootstrap::Shift,
     calls::{CallRow, Difference, difference},
     gather::place,
@@ -38,6 +39,20 @@ pub enum Where {
     Loss,
     /// The server gave no answer, or asked to try again later.
     Unanswered,
+    /// It makes far more calls, and its fastest take no longer: load may be all of it. Busy is not slow.
+    Load,
+    /// No part of its calls tells.
+    Unknown,
+}
+
+/// One of the two recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Which {
+    /// The first.
+    A,
+    /// The second.
+    B,
 }
 
 /// Calls on one export. Shifts are means of the operations' medians, weighted by the calls that both have; the intervals
@@ -56,10 +71,10 @@ pub struct PlaceRow {
     pub b_rate: f64,
     /// Operations compared.
     pub operations: u64,
-    /// Those of them that take longer in the second.
-    pub slower: u64,
-    /// Those that take longer in the first.
-    pub faster: u64,
+    /// Those of them that take longer in the first.
+    pub a_slower: u64,
+    /// Those that take longer in the second.
+    pub b_slower: u64,
     /// From the start of a call to its transmission.
     pub backlog: Option<Shift>,
     /// From there until the reply was seen.
@@ -70,6 +85,8 @@ pub struct PlaceRow {
     pub tail: Option<Shift>,
     /// The whole.
     pub execute: Option<Shift>,
+    /// The whole, of the slowest tenth.
+    pub execute_slowest: Option<Shift>,
     /// TCP's shortest round trip in the first.
     pub a_tcp_min_rtt_ns: Option<u64>,
     /// In the second.
@@ -80,79 +97,99 @@ pub struct PlaceRow {
     pub b_verdict: Verdict,
     /// What that comes to.
     pub verdict: Difference,
-    /// Where the slower machine takes longer; `null` if none is slower.
+    /// The one that takes longer, or has trouble that the other has not; `null` if none.
+    pub slower: Option<Which>,
+    /// Where; `null` if none is slower.
     pub part: Option<Where>,
 }
 
-/// One row for each export that both have calls on.
-///
-/// `at_once`: they are two machines at the same time. Then a server that answers one of them at once does not keep the
-/// other waiting for each call.
-pub(super) fn rows(
-    calls: &[CallRow],
-    crowded: &BTreeSet<String>,
-    (a, b): (&Answer, &Answer),
-    at_once: bool,
-) -> Vec<PlaceRow> {
-    let mut sources: Vec<&str> = calls.iter().map(|row| row.source.as_str()).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    sources.into_iter().map(|source| row(source, calls, crowded, (a, b), at_once)).collect()
+impl PlaceRow {
+    /// True if the calls of this one take longer at the median.
+    pub(super) fn is_slower(&self, which: Which) -> bool {
+        matches!((self.verdict, which), (Difference::Slower, Which::B) | (Difference::Faster, Which::A))
+    }
 }
 
-fn row(
-    source: &str,
-    calls: &[CallRow],
-    crowded: &BTreeSet<String>,
-    (a, b): (&Answer, &Answer),
-    at_once: bool,
-) -> PlaceRow {
+/// So many times the other's calls are another load.
+pub(super) const LOAD: f64 = 2.0;
+
+/// What the rows are made of besides the calls.
+pub(super) struct Context<'a> {
+    /// Exports that are mounted several times.
+    pub(super) crowded: &'a BTreeSet<String>,
+    /// The first recording's own answer.
+    pub(super) a: &'a Answer,
+    /// The second's.
+    pub(super) b: &'a Answer,
+    /// Calls that only one has.
+    pub(super) only_in_one: &'a [Lacking],
+    /// They are two machines at the same time. Then a server that answers one of them at once does not keep the other
+    /// waiting for each call.
+    pub(super) at_once: bool,
+}
+
+/// One row for each export that both have calls on, or one has trouble with.
+pub(super) fn rows(calls: &[CallRow], context: &Context<'_>) -> Vec<PlaceRow> {
+    let mut sources: BTreeSet<String> = calls.iter().map(|row| row.source.clone()).collect();
+    for answer in [context.a, context.b] {
+        let troubled = answer.layers.iter().filter(|row| trouble(row.verdict).is_some());
+        let mounts = troubled.flat_map(|row| answer.mounts.iter().filter(|mount| row.mounts.contains(&mount.name())));
+        sources.extend(mounts.map(|mount| place(mount, context.crowded)));
+    }
+    sources.iter().map(|source| row(source, calls, context)).collect()
+}
+
+fn row(source: &str, calls: &[CallRow], context: &Context<'_>) -> PlaceRow {
     let here: Vec<&CallRow> = calls.iter().filter(|row| row.source == source).collect();
-    let compared: Vec<&CallRow> =
-        here.iter().copied().filter(|row| row.verdict != Difference::NotEnoughData || has_calls(row)).collect();
-    let mean = |part: fn(&CallRow) -> Option<Shift>| weighted(&compared, part);
-    let of_verdict = |wanted| compared.iter().filter(|row| row.verdict == wanted).count() as u64;
-    let rate = |answer: &Answer, count: fn(&CallRow) -> u64| {
-        here.iter().map(|row| count(row)).sum::<u64>() as f64 / (answer.window.duration_ns.max(1) as f64 / 1e9)
+    let compared: Vec<&CallRow> = here.iter().copied().filter(|row| row.is_comparable).collect();
+    let of_verdict = |wanted: Difference| compared.iter().copied().filter(|row| row.verdict == wanted).collect();
+    let (a_slow, b_slow): (Vec<&CallRow>, Vec<&CallRow>) =
+        (of_verdict(Difference::Faster), of_verdict(Difference::Slower));
+    let all = weighted(&compared, |row| row.execute_p50).map_or(Difference::NotEnoughData, difference);
+    // Operations that are few may be slower without moving the mean of all; and what is slower on both sides evens out.
+    let (basis, verdict) = match (all, a_slow.is_empty(), b_slow.is_empty()) {
+        (Difference::None, false, true) => (&a_slow, Difference::Faster),
+        (Difference::None, true, false) => (&b_slow, Difference::Slower),
+        (Difference::None, false, false) => (&compared, Difference::NotEnoughData),
+        _ => (&compared, all),
+    };
+    let mean = |part: fn(&CallRow) -> Option<Shift>| weighted(basis, part);
+    let rate = |answer: &Answer, common: fn(&CallRow) -> u64, alone: fn(&Lacking) -> u64| {
+        let alone = context.only_in_one.iter().filter(|row| row.source == source).map(alone);
+        let calls = here.iter().map(|row| common(row)).chain(alone).fold(0, u64::saturating_add);
+        calls as f64 / (answer.window.duration_ns.max(1) as f64 / 1e9)
     };
     let mount_of = |answer: &Answer| {
-        let mount = answer.mounts.iter().find(|mount| place(mount, crowded) == source);
+        let mount = answer.mounts.iter().find(|mount| place(mount, context.crowded) == source);
         mount.map(Mount::name).unwrap_or_default()
     };
-    let (a_mount, b_mount) = (mount_of(a), mount_of(b));
-    let (a_layers, b_layers) = (layers(a, &a_mount), layers(b, &b_mount));
+    let (a_mount, b_mount) = (mount_of(context.a), mount_of(context.b));
+    let (a_layers, b_layers) = (layers(context.a, &a_mount), layers(context.b, &b_mount));
     let mut row = PlaceRow {
         source: source.to_owned(),
         a_mount,
         b_mount,
-        a_rate: rate(a, |row| row.a_count),
-        b_rate: rate(b, |row| row.b_count),
+        a_rate: rate(context.a, |row| row.a_count, |row| row.a_count),
+        b_rate: rate(context.b, |row| row.b_count, |row| row.b_count),
         operations: compared.len() as u64,
-        slower: of_verdict(Difference::Slower),
-        faster: of_verdict(Difference::Faster),
+        a_slower: a_slow.len() as u64,
+        b_slower: b_slow.len() as u64,
         backlog: mean(|row| row.backlog_p50),
         rtt: mean(|row| row.rtt_p50),
         rtt_fastest: mean(|row| row.rtt_p5),
         tail: mean(|row| row.tail_p50),
         execute: mean(|row| row.execute_p50),
+        execute_slowest: mean(|row| row.execute_p90),
         a_tcp_min_rtt_ns: a_layers.and_then(|row| row.tcp_min_rtt_ns),
         b_tcp_min_rtt_ns: b_layers.and_then(|row| row.tcp_min_rtt_ns),
         a_verdict: a_layers.map(|row| row.verdict).unwrap_or_default(),
         b_verdict: b_layers.map(|row| row.verdict).unwrap_or_default(),
-        verdict: Difference::NotEnoughData,
+        verdict,
+        slower: None,
         part: None,
     };
-    row.verdict = match (compared.is_empty(), row.execute) {
-        (false, Some(shift)) => difference(shift),
-        _ => Difference::NotEnoughData,
-    };
-    row.part = part(&row, at_once);
+    (row.slower, row.part) = blame(&row, &compared, context.at_once).unzip();
     row
-}
-
-/// True if there are calls enough; then it was their variance that left the question open.
-fn has_calls(row: &CallRow) -> bool {
-    row.execute_p50.is_some() && row.a_count.min(row.b_count) >= 50
 }
 
 /// The mean of a shift over operations, each by the calls that both recordings have of it.
@@ -173,38 +210,74 @@ fn weighted(rows: &[&CallRow], part: fn(&CallRow) -> Option<Shift>) -> Option<Sh
     })
 }
 
-/// Where the slower one of the two takes longer.
-fn part(row: &PlaceRow, at_once: bool) -> Option<Where> {
-    let sign = match row.verdict {
-        Difference::Slower => 1.0,
-        Difference::Faster => -1.0,
-        _ => return None,
-    };
-    let (own, other) = if sign > 0.0 { (row.b_verdict, row.a_verdict) } else { (row.a_verdict, row.b_verdict) };
-    match own {
-        Verdict::NoAnswer | Verdict::PutOff if own != other => return Some(Where::Unanswered),
-        Verdict::Loss if own != other => return Some(Where::Loss),
-        _ => {}
+/// What a machine's own answer finds that need not show in the median.
+fn trouble(verdict: Verdict) -> Option<Where> {
+    match verdict {
+        Verdict::NoAnswer | Verdict::PutOff => Some(Where::Unanswered),
+        Verdict::Loss => Some(Where::Loss),
+        _ => None,
     }
-    let of = |shift: Option<Shift>| shift.map_or(0.0, |shift| sign * shift.shift_ns as f64);
-    let (backlog, rtt, tail) = (of(row.backlog), of(row.rtt), of(row.tail));
-    if backlog >= rtt && backlog >= tail {
-        return Some(Where::ClientQueue);
-    }
-    if tail >= rtt {
-        return Some(Where::Receive);
-    }
-    let tcp = row.a_tcp_min_rtt_ns.zip(row.b_tcp_min_rtt_ns).map(|(a, b)| sign * (b as f64 - a as f64));
-    Some(match tcp {
-        Some(tcp) if tcp >= OF_THE_PATH * rtt => Where::NetworkPath,
-        // TCP's shortest round trip may be older than what made the path longer; then even the fastest calls take longer.
-        _ if of(row.rtt_fastest) >= OF_THE_PATH * rtt && at_once => Where::NetworkPath,
-        _ if of(row.rtt_fastest) >= OF_THE_PATH * rtt => Where::NetworkOrServer,
-        Some(_) => Where::Server,
-        None => Where::NetworkOrServer,
-    })
 }
 
+/// The slower one of the two, or the one that alone has trouble, and where it takes longer.
+fn blame(row: &PlaceRow, compared: &[&CallRow], at_once: bool) -> Option<(Which, Where)> {
+    let troubled = match (trouble(row.a_verdict), trouble(row.b_verdict)) {
+        (Some(part), None) | (Some(part @ Where::Unanswered), Some(Where::Loss)) => Some((Which::A, part)),
+        (None, Some(part)) | (Some(Where::Loss), Some(part @ Where::Unanswered)) => Some((Which::B, part)),
+        _ => None,
+    };
+    let slower = match row.verdict {
+        Difference::Slower => Which::B,
+        Difference::Faster => Which::A,
+        Difference::None | Difference::NotEnoughData => return troubled,
+    };
+    match troubled {
+        // Of a server that does not answer, the calls that were done are those that it did answer.
+        Some((which, part)) if which == slower || part == Where::Unanswered => troubled,
+        _ => Some((slower, part(row, compared, slower, at_once))),
+    }
+}
+
+/// Where the slower one takes longer.
+fn part(row: &PlaceRow, compared: &[&CallRow], slower: Which, at_once: bool) -> Where {
+    let (sign, own_rate, other_rate) = match slower {
+        Which::B => (1, row.b_rate, row.a_rate),
+        Which::A => (-1, row.a_rate, row.b_rate),
+    };
+    let of = |shift: Option<Shift>| shift.map_or(0, |shift| sign * shift.shift_ns) as f64;
+    let (backlog, rtt, tail) = (of(row.backlog), of(row.rtt), of(row.tail));
+    if backlog.max(rtt).max(tail) <= 0.0 {
+        return Where::Unknown;
+    }
+    if tail >= rtt && tail >= backlog {
+        return Where::Receive;
+    }
+    let is_no_longer = |shift: Shift| {
+        let fastest = difference(shift);
+        fastest != Difference::NotEnoughData && fastest != row.verdict
+    };
+    if own_rate >= LOAD * other_rate && row.rtt_fastest.is_some_and(is_no_longer) {
+        return Where::Load;
+    }
+    if backlog >= rtt {
+        return Where::ClientQueue;
+    }
+    // A longer path is in the fastest calls of every operation.
+    let fastest = compared.iter().filter_map(|row| Some(sign * row.rtt_p5?.shift_ns)).min().unwrap_or(0) as f64;
+    let tcp = row.a_tcp_min_rtt_ns.zip(row.b_tcp_min_rtt_ns);
+    let tcp = tcp.map(|(a, b)| (sign * b.cast_signed().saturating_sub(a.cast_signed())) as f64);
+    match tcp {
+        Some(tcp) if tcp >= OF_THE_PATH * rtt => Where::NetworkPath,
+        // TCP's shortest round trip may be older than what made the path longer.
+        _ if fastest >= OF_THE_PATH * rtt && at_once => Where::NetworkPath,
+        _ if fastest >= OF_THE_PATH * rtt => Where::NetworkOrServer,
+        Some(_) => Where::Server,
+        None => Where::NetworkOrServer,
+    }
+}
+
+/// What the machine's own answer says of a mount; of several rows one with trouble, if there is one.
 fn layers<'a>(answer: &'a Answer, mount: &str) -> Option<&'a LayersRow> {
-    answer.layers.iter().find(|row| row.mounts.iter().any(|other| other == mount))
+    let here = answer.layers.iter().filter(|row| row.mounts.iter().any(|other| other == mount));
+    here.min_by_key(|row| trouble(row.verdict).is_none())
 }

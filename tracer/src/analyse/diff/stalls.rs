@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::calls::ENOUGH_CALLS;
 use crate::analyse::{Answer, classify::Group};
 
 /// A difference of this many threads at once is worth naming.
@@ -10,9 +11,6 @@ const MATTERS: f64 = 0.05;
 
 /// And if one has so many times the other's, for a call as well.
 const TIMES: f64 = 2.0;
-
-/// Of fewer calls than this it is not known how much was done.
-const ENOUGH_CALLS: u64 = 50;
 
 /// One group of causes in both recordings. How many threads at once, on average, were stalled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -52,6 +50,7 @@ fn name_of<S: serde::Serializer>(group: &Group, serializer: S) -> Result<S::Ok, 
 /// Groups that are stalls, and any of the two has time in.
 pub(super) fn rows(a: &Answer, b: &Answer) -> Vec<StallRow> {
     let at_once = |answer: &Answer, group| answer.groups.get(group) as f64 / answer.window.duration_ns.max(1) as f64;
+    // Of fewer calls it is not known how much was done.
     let per_call = |answer: &Answer, group| {
         let calls = answer.rpc.iter().filter(|row| row.is_nfs()).fold(0_u64, |sum, row| sum.saturating_add(row.count));
         (calls >= ENOUGH_CALLS).then(|| answer.groups.get(group) as f64 / calls as f64)

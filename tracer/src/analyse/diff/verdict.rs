@@ -5,13 +5,14 @@ use serde::Serialize;
 use super::{
     Mode,
     bootstrap::Shift,
-    calls::Difference,
-    places::{PlaceRow, Where},
+    calls::{Difference, difference},
+    places::{PlaceRow, Where, Which},
     stalls::StallRow,
 };
 use crate::analyse::{
     Answer,
     classify::Group,
+    findings::Finding,
     units::{counted, duration},
 };
 
@@ -20,8 +21,8 @@ use crate::analyse::{
 pub struct Conclusion {
     /// Where the slower machine takes longer: a part of NFS calls, or a group of stalls; `none`, or `unknown`.
     pub layer: String,
-    /// The machine that is slower: `a` or `b`; `null` if none is.
-    pub slower: Option<char>,
+    /// The machine that is slower; `null` if none is.
+    pub slower: Option<Which>,
     /// The statement.
     pub claim: String,
     /// What was seen.
@@ -47,15 +48,23 @@ impl Facts<'_> {
         // What costs most: how much longer a call takes, by how many there are.
         let cost = |row: &&PlaceRow| {
             let shift = row.execute.map_or(0, |shift| shift.shift_ns.unsigned_abs());
-            (shift as f64 * row.a_rate.min(row.b_rate)) as u64
+            (row.part == Some(Where::Unanswered), (shift as f64 * row.a_rate.min(row.b_rate)) as u64)
         };
-        let slower = self.places.iter().filter(|row| row.part.is_some()).max_by_key(cost);
-        if let Some((row, part)) = slower.and_then(|row| Some((row, row.part?))) {
-            return self.of_calls(row, part);
+        let blamed = self.places.iter().filter(|row| row.part.is_some_and(|part| part != Where::Load));
+        if let Some(row) = blamed.max_by_key(cost)
+            && let (Some(slower), Some(part)) = (row.slower, row.part)
+        {
+            return self.of_calls(row, slower, part);
         }
-        let stalled = self.stalls.iter().filter(|row| row.sign() != 0 && row.group != Group::Storage);
-        let most = |row: &&&StallRow| ((row.b_at_once - row.a_at_once).abs() * 1e6) as u64;
-        if let Some(row) = stalled.collect::<Vec<_>>().iter().max_by_key(most) {
+        // Who queues at a server that it keeps busy is stalled by that: it is no second difference.
+        let is_of_load = |row: &StallRow| {
+            let which = if row.sign() > 0 { Which::B } else { Which::A };
+            let by_load = |place: &PlaceRow| place.part == Some(Where::Load) && place.slower == Some(which);
+            row.group == Group::Storage && self.places.iter().any(by_load)
+        };
+        let most = |row: &&StallRow| ((row.b_at_once - row.a_at_once).abs() * 1e6) as u64;
+        let stalled = self.stalls.iter().filter(|row| row.sign() != 0 && !is_of_load(row));
+        if let Some(row) = stalled.max_by_key(most) {
             return self.of_stalls(row);
         }
         self.nothing()
@@ -73,40 +82,37 @@ impl Facts<'_> {
         }
     }
 
-    fn of_calls(&self, row: &PlaceRow, part: Where) -> Conclusion {
-        let second = row.verdict == Difference::Slower;
+    fn of_calls(&self, row: &PlaceRow, slower: Which, part: Where) -> Conclusion {
+        let second = slower == Which::B;
         let (own, other) = (self.name(second), self.name(!second));
-        let shift = row.execute.map(|shift| towards(shift, second)).unwrap_or_default();
         let words = words(part);
-        let mut evidence = vec![
-            format!(
-                "{} of {} on {} take longer, {} take less; the median by {}, in all",
-                if second { row.slower } else { row.faster },
-                counted(row.operations, "operation"),
-                row.source,
-                if second { row.faster } else { row.slower },
-                interval(shift),
-            ),
-            parts(row, second),
-        ];
+        let mut evidence = Vec::new();
+        if row.operations > 0 {
+            let (more, less) = if second { (row.b_slower, row.a_slower) } else { (row.a_slower, row.b_slower) };
+            let operations = counted(row.operations, "operation");
+            evidence.push(format!("{more} of {operations} on {} take longer on {own}, {less} on {other}", row.source));
+            evidence.push(parts(row, second));
+        }
         if let Some((a, b)) = row.a_tcp_min_rtt_ns.zip(row.b_tcp_min_rtt_ns) {
             let (own_ns, other_ns) = if second { (b, a) } else { (a, b) };
-            evidence.push(format!(
-                "TCP's shortest round trip: {} on {own}, {} on {other}",
-                duration(own_ns),
-                duration(other_ns)
-            ));
+            let (own_ns, other_ns) = (duration(own_ns), duration(other_ns));
+            evidence.push(format!("TCP's shortest round trip: {own_ns} on {own}, {other_ns} on {other}"));
+        }
+        let answer = if second { self.b } else { self.a };
+        if matches!(part, Where::Loss | Where::Unanswered) {
+            let is_of_it = |finding: &&Finding| matches!(finding.id, "outstanding-calls" | "nfs-layer");
+            let found = answer.findings.iter().find(is_of_it);
+            evidence.extend(found.map(|finding| format!("{own} by itself: {}", finding.claim)));
         }
         evidence.extend(self.warnings.iter().cloned());
+        let longer = match row.execute.filter(|_| row.is_slower(slower)) {
+            Some(shift) => format!(" A call takes {} longer, at the median.", interval(towards(shift, second))),
+            None => String::new(),
+        };
         Conclusion {
             layer: layer(part).to_owned(),
-            slower: Some(if second { 'b' } else { 'a' }),
-            claim: format!(
-                "{own} is slower than {other} on {}: {}. A call takes {} longer, at the median.",
-                row.source,
-                words.what,
-                interval(shift)
-            ),
+            slower: Some(slower),
+            claim: format!("{own} is slower than {other} on {}: {}.{longer}", row.source, words.what),
             evidence,
             refutes: words.refutes.iter().map(|&text| text.to_owned()).collect(),
             next: words.next.to_owned(),
@@ -122,7 +128,7 @@ impl Facts<'_> {
         evidence.extend(self.warnings.iter().cloned());
         Conclusion {
             layer: row.group.name().replace('_', "-"),
-            slower: Some(if second { 'b' } else { 'a' }),
+            slower: Some(if second { Which::B } else { Which::A }),
             claim: format!("{own} is stalled more than {other}, by {}.", row.group.title()),
             evidence,
             refutes: vec!["the two did not do the same work: then the difference is the work's".to_owned()],
@@ -130,37 +136,59 @@ impl Facts<'_> {
         }
     }
 
+    /// What is known of calls that do not differ, or only because there are more of them.
     fn calls_are_alike(&self) -> Vec<String> {
-        let alike = self.places.iter().filter(|row| row.verdict == Difference::None);
-        alike
-            .filter_map(|row| {
-                Some(format!("NFS calls on {} take as long: {} of difference", row.source, interval(row.execute?)))
-            })
-            .collect()
+        let told = |row: &PlaceRow| {
+            let median = interval(row.execute?);
+            let slowest = row.execute_slowest.map(|shift| format!(", {} for the slowest tenth", interval(shift)));
+            let what = match (row.part, row.verdict) {
+                (Some(Where::Load), _) => "the busier of the two takes longer, but its fastest calls do not",
+                (_, Difference::None) => "calls take as long",
+                _ => return None,
+            };
+            Some(format!("on {} {what}: {median} of difference{}", row.source, slowest.unwrap_or_default()))
+        };
+        self.places.iter().filter_map(told).collect()
     }
 
     fn nothing(&self) -> Conclusion {
-        let open = self.places.iter().any(|row| row.verdict == Difference::NotEnoughData) || self.places.is_empty();
         let (own, other) = (self.name(true), self.name(false));
-        let complete = self.a.complete && self.b.complete;
-        let claim = match (open, complete) {
-            (true, _) if self.places.is_empty() => format!("{other} and {own} have no NFS operation in common."),
-            (true, _) => format!("Whether {own} differs from {other} cannot be said: not enough data."),
-            (false, true) => format!("No difference between {other} and {own} that matters."),
-            (false, false) => {
-                format!("No difference between {other} and {own} was seen, but the data is incomplete.")
-            }
+        let open: Vec<&str> = self
+            .places
+            .iter()
+            .filter(|row| row.verdict == Difference::NotEnoughData)
+            .map(|row| row.source.as_str())
+            .collect();
+        let differs = |shift: Shift| matches!(difference(shift), Difference::Slower | Difference::Faster);
+        let alike = |row: &&PlaceRow| row.verdict == Difference::None;
+        let tail = self.places.iter().filter(alike).any(|row| row.execute_slowest.is_some_and(differs));
+        let busier = self.places.iter().any(|row| row.part == Some(Where::Load));
+        let (layer, mut claim) = if self.places.is_empty() {
+            let claim = "have no NFS operation in common, and none is stalled far more than the other";
+            ("unknown", format!("{other} and {own} {claim}."))
+        } else if !open.is_empty() {
+            let places = open.join(", ");
+            ("unknown", format!("Whether {own} differs from {other} cannot be said: not enough data on {places}."))
+        } else if tail {
+            (
+                "unknown",
+                format!("{other} and {own} do not differ at the median, but their slowest tenth of calls does."),
+            )
+        } else if busier {
+            ("none", format!("One of {other} and {own} takes longer, but it is busier: load may be all of it."))
+        } else {
+            ("none", format!("No difference between {other} and {own} that matters."))
         };
+        if !(self.a.complete && self.b.complete) {
+            claim.push_str(" But the data is incomplete.");
+        }
         let mut evidence = self.calls_are_alike();
         evidence.extend(self.warnings.iter().cloned());
-        Conclusion {
-            layer: if open { "unknown" } else { "none" }.to_owned(),
-            slower: None,
-            claim,
-            evidence,
-            refutes: Vec::new(),
-            next: if open { "record both for longer, while they do the same work" } else { "" }.to_owned(),
-        }
+        let next = match layer {
+            "none" => "",
+            _ => "record both for longer, while they do the same work",
+        };
+        Conclusion { layer: layer.into(), slower: None, claim, evidence, refutes: Vec::new(), next: next.into() }
     }
 }
 
@@ -173,6 +201,7 @@ fn parts(row: &PlaceRow, second: bool) -> String {
         of("to the reply", row.rtt),
         of("to the fastest replies", row.rtt_fastest),
         of("after the reply", row.tail),
+        of("the whole of the slowest tenth", row.execute_slowest),
     ];
     format!("by part of a call: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
@@ -209,6 +238,8 @@ fn layer(part: Where) -> &'static str {
         Where::Receive => "cpu",
         Where::Loss => "loss",
         Where::Unanswered => "server",
+        Where::Load => "none",
+        Where::Unknown => "unknown",
     }
 }
 
@@ -253,6 +284,16 @@ fn words(part: Where) -> Words {
             what: "packets are lost on its way",
             refutes: &["the connection was cut on purpose in the window (server restart, failover)"],
             next: "count drops along its path (ip -s link, ethtool -S, the switch ports, the hypervisor's)",
+        },
+        Where::Unknown => Words {
+            what: "which part of a call it is does not show",
+            refutes: &["the slower calls are of other work"],
+            next: "record both for longer, while they do the same work",
+        },
+        Where::Load => Words {
+            what: "it makes more calls",
+            refutes: &["with as many calls as the other it still takes longer"],
+            next: "record both at the same load",
         },
         Where::Unanswered => Words {
             what: "the server does not answer it, or asks it to try again later",

@@ -129,7 +129,8 @@ fn words(answer: &Answer, row: &LayersRow) -> Words {
             claim: format!("Whether a layer of the NFS calls on {place} is slow is known in part only."),
             layer: Layer::Measurement,
             evidence: Some(
-                "not known: errors, queues before sending, calls sent again, calls without an answer".into(),
+                "not known: errors, queues before sending, calls sent again or not answered, what a reply waits for"
+                    .into(),
             ),
             refutes: "the client's own statistics (/proc/self/mountstats) show no errors, timeouts and retransmissions",
             next: "compare those statistics before and after; nfslat doctor says what is missing here, and the remedy",

@@ -192,5 +192,6 @@ fn times_alone_do_not_make_a_mount_healthy() {
     };
     assert_eq!(of(&[calls("READ", 50, MS / 10, MS, MS / 10)]), Verdict::PartlyKnown);
     assert_eq!(of(&[calls("READ", 50, 90 * MS, MS, MS / 10)]), Verdict::PartlyKnown);
+    assert_eq!(of(&[calls("READ", 50, MS / 10, MS, 90 * MS)]), Verdict::PartlyKnown);
     assert_eq!(of(&[calls("READ", 50, MS, 90 * MS, MS)]), Verdict::NetworkOrServer);
 }

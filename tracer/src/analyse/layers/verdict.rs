@@ -54,8 +54,8 @@ pub enum Verdict {
     NotEnoughCalls,
     /// No layer took long.
     Healthy,
-    /// No layer that can be seen took long, or only what calls sent again may have to do with: errors, queues and such
-    /// calls are not known.
+    /// No layer that can be seen took long, or only one that is not known well enough: errors, queues, calls sent again and
+    /// what a reply waits for after it came are not known.
     PartlyKnown,
     /// Calls got no answer: the server or the path is gone.
     NoAnswer,
@@ -83,7 +83,7 @@ impl Verdict {
     /// What is left of it if calls were counted without errors, queues, and whether they were sent again.
     pub(super) fn of_times_alone(self) -> Self {
         match self {
-            Self::Healthy | Self::ClientQueue => Self::PartlyKnown,
+            Self::Healthy | Self::ClientQueue | Self::Receive | Self::Wake => Self::PartlyKnown,
             other => other,
         }
     }

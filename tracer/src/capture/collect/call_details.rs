@@ -71,6 +71,7 @@ impl CallDetails {
         slice.rpc_errors.sort_by_key(|error| (error.series, error.status));
         Ok(())
     }
+
     /// The same for who made the calls. Of processes that are gone and have no more calls done, the entries are freed: a long
     /// run would see more processes than the table has room for.
     fn read_makers(

@@ -13,6 +13,7 @@ use crate::{
         kernel::maps,
         proc::{
             mounts::{self, Elsewhere},
+            net_namespace,
             rpc_clients::{self, SysfsClients},
         },
         session::Session,
@@ -31,6 +32,8 @@ pub(super) struct Clients {
     sysfs: SysfsClients,
     readings: u32,
     elsewhere: Elsewhere,
+    /// The tool's own (inode).
+    net_namespace: Option<u64>,
 }
 
 /// The parts of a recording that are about mounts.
@@ -50,6 +53,7 @@ impl Clients {
             return Ok(false);
         }
         self.readings += 1;
+        self.net_namespace = net_namespace::of(&session.roots.proc.join("self"));
         if self.readings.is_multiple_of(READINGS_ELSEWHERE) {
             self.look_elsewhere(&session.roots.proc);
         }
@@ -87,6 +91,8 @@ impl Clients {
         let mounts: Vec<Mount> = self.mounts.values().cloned().collect();
         let mut ids: HashSet<u32> = self.clients.keys().copied().collect();
         ids.extend(self.sysfs.by_device.values());
+        // Where the structures of calls are not known, nothing else leads to a client.
+        ids.extend(series.iter().map(|series| series.client_id).filter(|id| self.sysfs.transports.contains_key(id)));
         let mut clients: Vec<RpcClient> = ids.into_iter().map(|id| self.client(id, &mounts)).collect();
         clients.sort_by_key(|client| client.id);
         share_with_parents(&mut clients);
@@ -128,7 +134,10 @@ impl Clients {
 
     fn sole_mount_at_address(&self, id: u32, mounts: &[Mount]) -> Option<u32> {
         let address = &self.sysfs.transports.get(&id)?.first()?.address;
-        let at_address = indices(mounts, |mount| !address.is_empty() && mount.server == *address);
+        let at_address = indices(mounts, |mount| {
+            // What sysfs shows is of this network namespace.
+            !address.is_empty() && mount.server == *address && mount.net_namespace == self.net_namespace
+        });
         match at_address[..] {
             [only] => Some(only),
             _ => None,

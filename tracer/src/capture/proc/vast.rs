@@ -2,9 +2,11 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{self, Read as _},
+    os::unix::process::CommandExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -31,34 +33,56 @@ const MOST_BYTES: u64 = 16 << 10;
 /// # Errors
 /// If it fails, or does not end.
 pub(crate) fn status(tool: &str) -> Result<Option<Vec<String>>> {
+    status_within(tool, PATIENCE)
+}
+
+fn status_within(tool: &str, patience: Duration) -> Result<Option<Vec<String>>> {
+    let end = Instant::now() + patience;
     let mut command = Command::new(tool);
-    command.arg("status").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // A group of its own, so that what it starts can be ended with it.
+    command.arg("status").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot run {tool}")),
     };
     let output = child.stdout.take().context("its output was not caught")?;
-    let reader = thread::spawn(move || {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
         let mut bytes = Vec::new();
-        output.take(MOST_BYTES).read_to_end(&mut bytes).map(|_| bytes)
+        let read = output.take(MOST_BYTES).read_to_end(&mut bytes).map(|_| bytes);
+        // Nobody may be waiting any more.
+        let _ = sender.send(read);
     });
-    let end = Instant::now() + PATIENCE;
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= end {
-            child.kill().and_then(|()| child.wait().map(drop))?;
-            // The reader is left alone: a grandchild may hold the output open.
-            bail!("{tool} status did not end within {PATIENCE:?}");
+    // It ends when it and all that it started have closed their output.
+    let Ok(bytes) = receiver.recv_timeout(patience) else {
+        end_group(&mut child)?;
+        bail!("{tool} status did not end within {patience:?}");
+    };
+    let exit = loop {
+        match child.try_wait()? {
+            Some(exit) => break exit,
+            None if Instant::now() >= end => {
+                end_group(&mut child)?;
+                bail!("{tool} status did not end within {patience:?}");
+            }
+            None => thread::sleep(Duration::from_millis(10)),
         }
-        thread::sleep(Duration::from_millis(10));
-    }
-    let exit = child.wait()?;
+    };
     if !exit.success() {
         bail!("{tool} status failed: {exit}");
     }
-    let Ok(bytes) = reader.join() else { bail!("the output of {tool} status could not be read") };
     let text = String::from_utf8_lossy(&bytes?).into_owned();
     Ok(Some(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()))
+}
+
+/// Kills a process that leads a group, and the group.
+fn end_group(child: &mut Child) -> io::Result<()> {
+    let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+    // SAFETY: no memory is touched. The number is still the group's: its leader has not been waited for, or another member
+    // lives.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
+    child.wait().map(drop)
 }
 
 #[cfg(test)]
@@ -97,5 +121,16 @@ mod tests {
     fn a_status_that_fails_is_told() {
         let (_folder, path) = tool("exit 3");
         assert!(status(&path).unwrap_err().to_string().contains("exit status: 3"));
+    }
+    #[test]
+    fn a_status_that_does_not_end_is_ended_and_told() {
+        // The second ends, but leaves another one that holds its output open.
+        for script in ["exec sleep 60", "sleep 60 & exit 0"] {
+            let (_folder, path) = tool(script);
+            let begun = Instant::now();
+            let error = status_within(&path, Duration::from_millis(300)).unwrap_err().to_string();
+            assert!(error.contains("did not end"), "{error}");
+            assert!(begun.elapsed() < Duration::from_secs(30));
+        }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
     maps::Array,
-    programs::{RawTracePoint, TracePoint},
+    programs::{Program, RawTracePoint, TracePoint},
 };
 use nfslat_common::{config::RpcOffsets, rpc_record::RpcRecordOffsets};
 
@@ -44,8 +44,23 @@ pub(super) fn rpc_offsets(types: &KernelTypes, roots: &Roots) -> Result<RpcOffse
 }
 
 impl Session {
-    /// Loads and attaches the program of a raw tracepoint, and those that stand in for it likewise.
+    /// Loads and attaches the program of a raw tracepoint, and those that stand in for it likewise: all or none, as half of
+    /// them would count what is counted in another way instead.
     fn attach_call_hook(&mut self, hook: &str) -> Result<()> {
+        let attached = self.attach_call_programs(hook);
+        if attached.is_err() {
+            for name in [hook.to_owned()].into_iter().chain(stand_ins::names(hook)) {
+                if let Some(Program::RawTracePoint(program)) = self.bpf.program_mut(&name)
+                    && program.fd().is_ok()
+                {
+                    program.unload()?;
+                }
+            }
+        }
+        attached
+    }
+
+    fn attach_call_programs(&mut self, hook: &str) -> Result<()> {
         attach_raw(&mut self.bpf, hook, &[hook])?;
         for name in stand_ins::names(hook) {
             if self.stand_ins && self.bpf.program(&name).is_some() {
@@ -90,15 +105,23 @@ impl Session {
             status = missing(
                 ProbeState::Fallback,
                 &format!(
-                    "by its record, in microseconds, without bytes, errors, queues, retries and open calls ({detail})"
+                    "by its record, in microseconds, without bytes, errors, queues, retries and open calls; before 6.12 a \
+                     mount is known only if it alone has its server's address, and before 6.2 the kernel does not count \
+                     what it may keep from a record ({detail})"
                 ),
                 REMEDY,
             );
         }
         self.rpc_attached = true;
         if late {
-            status.state = ProbeState::AttachedLate;
-            status.detail = "the sunrpc module was loaded during the run: calls before that are missing".to_owned();
+            const LATE: &str = "the sunrpc module was loaded during the run: calls before that are missing";
+            // A simpler way stays one: verdicts depend on that.
+            if status.state == ProbeState::Fallback {
+                status.detail = format!("{}; {LATE}", status.detail);
+            } else {
+                status.state = ProbeState::AttachedLate;
+                LATE.clone_into(&mut status.detail);
+            }
         }
         self.probes.push(status);
     }
@@ -110,7 +133,9 @@ impl Session {
         let mut map: Array<_, RpcRecordOffsets> = Array::try_from(map_mut(&mut self.bpf, "RPC_RECORD_OFFSETS")?)?;
         map.set(0, offsets, 0).context("cannot hand over the layout of a record")?;
         let program: &mut TracePoint = program(&mut self.bpf, "rpc_stats_record")?;
-        program.load().map_err(brief)?;
+        if program.fd().is_err() {
+            program.load().map_err(brief)?;
+        }
         program.attach("sunrpc", "rpc_stats_latency").context("cannot attach to the tracepoint's record")?;
         Ok(())
     }

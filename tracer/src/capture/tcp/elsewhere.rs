@@ -36,8 +36,6 @@ pub(super) struct Namespace {
     /// Asks for its sockets.
     pub(super) netlink: Netlink,
     sysfs: OwnedFd,
-    /// The process that led to it.
-    pid: u32,
 }
 
 impl Namespace {
@@ -52,7 +50,7 @@ impl Namespace {
             if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
                 return Err(io::Error::last_os_error()).context("cannot enter it (needs CAP_SYS_ADMIN)");
             }
-            Ok(Self { netlink: sock_diag::open()?, sysfs: mount_sysfs().context("cannot mount sysfs")?, pid })
+            Ok(Self { netlink: sock_diag::open()?, sysfs: mount_sysfs().context("cannot mount sysfs")? })
         };
         let thread = thread::Builder::new().name("nfslat-netns".to_owned()).spawn(enter)?;
         thread.join().map_err(|_| anyhow!("the thread that enters it has panicked"))?
@@ -128,10 +126,11 @@ impl Namespaces {
         self.open.iter().map(|(&inode, namespace)| (inode, namespace))
     }
 
-    /// Does not read this one any more.
+    /// Does not read this one until it is entered again.
     pub(super) fn give_up(&mut self, inode: u64, error: &anyhow::Error) {
-        if let Some(Namespace { pid, .. }) = self.open.remove(&inode) {
-            self.note_failure(inode, pid, error);
+        if self.open.remove(&inode).is_some() {
+            // By way of none: with a new socket it may go on.
+            self.note_failure(inode, 0, error);
         }
     }
 
