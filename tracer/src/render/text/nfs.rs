@@ -10,7 +10,7 @@ use crate::analyse::{
     by_operation, makers,
     units::{count, counted, duration, per_second, percent, short_duration},
 };
-use crate::model::Maker;
+use crate::model::{Maker, hook};
 use crate::render::{Style, escape::escape};
 
 /// Operations shown for one mount: at least so many, and at most so many until those not shown
@@ -157,7 +157,11 @@ fn operation(answer: &Answer, row: &RpcRow, style: Style) -> String {
     let calls = format!("{:>6} {:>7}", count(row.count), format!("{rate}/s"));
     let wide = LEFT.saturating_sub(calls.chars().count() + 1);
     let name = cut(&escape(&row.op), wide);
-    let mut troubles = format!("  {} err {} resent", count(row.errors), count(row.retransmitted));
+    let mut troubles = if hook::is_fallback(&answer.probes, hook::RPC_LATENCY) {
+        "  err, resent not known".to_owned()
+    } else {
+        format!("  {} err {} resent", count(row.errors), count(row.retransmitted))
+    };
     if row.in_flight > 0 {
         troubles.push_str(&format!(" {} open", count(row.in_flight)));
     }
