@@ -83,8 +83,22 @@ pub fn went_well(finished: &Finished) -> Result<()> {
 /// The answer of a finished trace that must have gone well.
 pub fn answer_of(finished: &Finished) -> Result<Answer> {
     let answer = read_answer(finished)?;
-    ensure!(may_end_with(finished.code()), "it ended with {} and lost {:?}", finished.status, answer.losses);
+    ensure!(
+        may_end_with(finished.code()),
+        "it ended with {} and lost {:?}; {}",
+        finished.status,
+        answer.losses,
+        unknown(&answer)
+    );
     Ok(answer)
+}
+
+/// Waits whose class is not known, which may tell what was lost.
+fn unknown(answer: &Answer) -> String {
+    let unknown = answer.waits.iter().filter(|wait| wait.class == "unknown");
+    let named: Vec<_> =
+        unknown.map(|wait| format!("{} of {} ({}), {} ns", wait.count, wait.comm, wait.pid, wait.total_ns)).collect();
+    format!("waits of class unknown: {}", named.join("; "))
 }
 
 /// The answer of a finished trace, complete or not, as it says itself in each way it has.

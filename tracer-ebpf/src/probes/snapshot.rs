@@ -43,6 +43,10 @@ fn open_window(ctx: *mut IterTask) -> i32 {
         return 0;
     }
     let scheduler_state = task.scheduler_state();
+    // It has exited, and stays in the list until its parent asks how it ended.
+    if scheduler_state & threads::TASK_DEAD != 0 {
+        return 0;
+    }
     let now_in = if task.on_cpu() {
         state::ON_CPU
     } else if scheduler_state == 0 {

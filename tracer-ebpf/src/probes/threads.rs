@@ -22,7 +22,7 @@ use crate::{
 
 /// The scheduler's state of a thread that has exited (`TASK_DEAD`, `include/linux/sched.h`,
 /// same in 5.10 to 7.x).
-const TASK_DEAD: u32 = 0x80;
+pub(super) const TASK_DEAD: u32 = 0x80;
 /// `TASK_UNINTERRUPTIBLE`, likewise.
 const TASK_UNINTERRUPTIBLE: u32 = 2;
 /// `TASK_NOLOAD`: sleeps uninterruptibly but is idle, and so shown as I, not D.

@@ -50,6 +50,7 @@ pub static ALL: &[Check] = &[
     threads::SCHEDSTAT,
     threads::CLOSED,
     threads::OPEN_WAITS,
+    threads::ENDED,
     perf_sched::TIMEHIST,
     classes::KNOWN_WAITS,
     classes::MEMORY_LOCK,

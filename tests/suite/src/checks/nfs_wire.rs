@@ -282,9 +282,24 @@ impl<'a> Wire<'a> {
             complaints.unless(rtt_ns >= least, || {
                 format!("{name} p{percentile}: rtt {rtt_ns} ns, should be at least {least}, as tshark says {wire_ns}")
             });
-            complaints.unless_near(format!("{name} p{percentile}"), rtt_ns, whole_ns, SHARE, 0);
+            let [below_ns, above_ns] = neighbours(&self.whole_ns, percentile);
+            let right = (below_ns as f64 * (1.0 - SHARE)) as u64..=(above_ns as f64 * (1.0 + SHARE)) as u64;
+            complaints.unless(right.contains(&rtt_ns), || {
+                format!(
+                    "{name} p{percentile}: {rtt_ns}, should be {whole_ns}, or from {below_ns} to {above_ns}, +- {SHARE}"
+                )
+            });
         }
     }
+}
+
+/// The values beside that one. A call that lost its processor between a stamp and an event has another place among the others
+/// here than with the tool, and those between move by one. (Seen once, on a slowly emulated machine: a median of 57 ms off by
+/// 2.3%, while the mean was right.)
+fn neighbours(sorted: &[u64], percent: u32) -> [u64; 2] {
+    let rank = (sorted.len() * percent as usize).div_ceil(100);
+    let last = sorted.len().saturating_sub(1);
+    [rank.saturating_sub(2), rank.min(last)].map(|index| sorted.get(index).copied().unwrap_or_default())
 }
 
 /// The smallest of sorted values that so many percent are not above, as an HdrHistogram has it.

@@ -1,8 +1,13 @@
 //! Time of threads by state, against the scheduler's own statistics and against the clock.
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use nfslat_workload::schedstat::SchedStat;
 
 use crate::{
@@ -12,7 +17,7 @@ use crate::{
     guest,
     machine::{self, Machine},
     nfslat::Trace,
-    process::Process,
+    process::{PATIENCE, Process},
     workload::Gated,
 };
 
@@ -25,6 +30,9 @@ pub(super) const CLOSED: Check = Check { name: "threads::states_add_up", stage: 
 
 /// A wait that began before the window and ends after it is as long as the window.
 pub(super) const OPEN_WAITS: Check = Check { name: "threads::open_waits_count", stage: Stage::Small, run: open_waits };
+
+/// A process that has ended before the window, and is still in the list of processes, waits for nothing.
+pub(super) const ENDED: Check = Check { name: "threads::ended_before_the_window", stage: Stage::Small, run: ended };
 
 /// What the statistics may differ: 1%, or 2 ms.
 const SHARE: f64 = 0.01;
@@ -39,6 +47,25 @@ const EMULATED_SHIFT: f64 = 0.3;
 
 /// What a sum of states may differ from the time: 0.1%.
 const CLOSED_SHARE: f64 = 0.001;
+
+fn ended(machine: &Machine) -> Result<Outcome> {
+    let mut child = Command::new("true").spawn().context("starting a process that ends")?;
+    let path = format!("/proc/{}/stat", child.id());
+    let end = Instant::now() + PATIENCE;
+    // The state stands behind the name, which is in parentheses.
+    while !fs::read_to_string(&path)?.contains(") Z ") {
+        ensure!(Instant::now() < end, "the process does not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let answer = Trace::start(machine, ["--duration", "2"])?.answer(PATIENCE)?;
+    let pid = child.id();
+    child.wait()?;
+    let mut complaints = Complaints::default();
+    let row = answer.thread(pid);
+    complaints.unless(row.is_none(), || format!("it is said to have lived: {row:?}"));
+    complaints.unless_equal("stacks not walked", answer.loss("stack-walk-failed"), 0);
+    complaints.settle()
+}
 
 fn schedstat(machine: &Machine) -> Result<Outcome> {
     // Few wake-ups: at each one of an idle CPU, schedstat is off by itself. It takes the clock of the
