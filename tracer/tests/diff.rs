@@ -189,6 +189,10 @@ fn few_calls_say_nothing() {
     let diff = compared(&a, &b);
     assert_eq!((diff.conclusion.slower, diff.conclusion.layer.as_str()), (None, "unknown"));
     assert!(diff.conclusion.claim.contains("not enough data"), "{}", diff.conclusion.claim);
+    // No number is better than a wrong one.
+    let text = text::diff::render(&diff, Style { colour: false, width: 120 });
+    let row: Vec<_> = text.lines().find(|line| line.starts_with("READ")).unwrap().split_whitespace().collect();
+    assert_eq!(row[..8], ["READ", "30", "30", "-", "-", "-", "-", "-"], "{text}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::gather::place;
 use crate::{
     analyse::{Answer, transports::TransportRow},
     model::Mount,
@@ -23,7 +24,8 @@ pub struct Setting {
 /// Options that name the machine itself, and so always differ.
 const OF_THE_MACHINE: [&str; 2] = ["clientaddr", "mountaddr"];
 
-pub(super) fn differences(a: &Answer, b: &Answer) -> Vec<Setting> {
+/// `crowded`: exports that are mounted several times.
+pub(super) fn differences(a: &Answer, b: &Answer, crowded: &BTreeSet<String>) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut compare = |name: String, a: String, b: String| {
         if a != b {
@@ -31,16 +33,17 @@ pub(super) fn differences(a: &Answer, b: &Answer) -> Vec<Setting> {
         }
     };
     for first in &a.mounts {
-        let Some(second) = b.mounts.iter().find(|mount| mount.source == first.source) else { continue };
+        let source = place(first, crowded);
+        let Some(second) = b.mounts.iter().find(|mount| place(mount, crowded) == source) else { continue };
         let (of_first, of_second) = (options(first), options(second));
         let only =
             |one: &BTreeSet<&str>, other: &BTreeSet<&str>| one.difference(other).copied().collect::<Vec<_>>().join(",");
-        compare(format!("options of {}", first.source), only(&of_first, &of_second), only(&of_second, &of_first));
+        compare(format!("options of {source}"), only(&of_first, &of_second), only(&of_second, &of_first));
         let transports = |answer: &Answer, mount: &Mount| {
             let over = |row: &&TransportRow| row.mounts.contains(&mount.name());
             answer.transports.iter().filter(over).count().to_string()
         };
-        compare(format!("transports of {}", first.source), transports(a, first), transports(b, second));
+        compare(format!("transports of {source}"), transports(a, first), transports(b, second));
     }
     compare("kernel".into(), a.host.kernel.clone(), b.host.kernel.clone());
     compare("architecture".into(), a.host.arch.clone(), b.host.arch.clone());

@@ -140,6 +140,6 @@ pub fn diff(first: &Recording, second: &Recording, mode: Option<Mode>) -> Result
         places,
         calls,
         stalls,
-        configuration: configuration::differences(&a, &b),
+        configuration: configuration::differences(&a, &b, &crowded),
     })
 }

@@ -65,7 +65,7 @@ pub struct PlaceRow {
     pub a_mount: String,
     /// In the second.
     pub b_mount: String,
-    /// Calls a second in the first, of operations that both have.
+    /// Calls a second in the first, those that only it has included.
     pub a_rate: f64,
     /// In the second.
     pub b_rate: f64,
@@ -265,7 +265,7 @@ fn part(row: &PlaceRow, compared: &[&CallRow], slower: Which, at_once: bool) -> 
     // A longer path is in the fastest calls of every operation.
     let fastest = compared.iter().filter_map(|row| Some(sign * row.rtt_p5?.shift_ns)).min().unwrap_or(0) as f64;
     let tcp = row.a_tcp_min_rtt_ns.zip(row.b_tcp_min_rtt_ns);
-    let tcp = tcp.map(|(a, b)| (sign * b.cast_signed().saturating_sub(a.cast_signed())) as f64);
+    let tcp = tcp.map(|(a, b)| sign as f64 * (b as f64 - a as f64));
     match tcp {
         Some(tcp) if tcp >= OF_THE_PATH * rtt => Where::NetworkPath,
         // TCP's shortest round trip may be older than what made the path longer.

@@ -71,16 +71,16 @@ fn calls(diff: &Diff, style: Style) -> String {
         ]);
         let here: Vec<&CallRow> = diff.calls.iter().filter(|row| row.source == place.source).collect();
         for row in here.iter().take(ROWS) {
-            let whole = row.execute_p50.unwrap_or_default();
+            let of = |shift: Option<Shift>, cell: fn(Shift) -> String| shift.map_or_else(|| "-".to_owned(), cell);
             table.row([
                 row.op.clone(),
                 count(row.a_count),
                 count(row.b_count),
-                short_duration(whole.a_ns),
-                short_duration(whole.b_ns),
-                signed(whole.shift_ns),
-                format!("{} to {}", signed(whole.low_ns), signed(whole.high_ns)),
-                row.rtt_p50.map_or_else(|| "-".to_owned(), |shift: Shift| signed(shift.shift_ns)),
+                of(row.execute_p50, |whole| short_duration(whole.a_ns)),
+                of(row.execute_p50, |whole| short_duration(whole.b_ns)),
+                of(row.execute_p50, |whole| signed(whole.shift_ns)),
+                of(row.execute_p50, |whole| format!("{} to {}", signed(whole.low_ns), signed(whole.high_ns))),
+                of(row.rtt_p50, |rtt| signed(rtt.shift_ns)),
                 verdict(row.verdict).to_owned(),
             ]);
         }
